@@ -1,0 +1,3 @@
+//! docsgate's Envoy ext_authz policy sidecar.
+
+fn main() {}

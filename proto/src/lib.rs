@@ -1,0 +1,1 @@
+//! docsgate's own protocol buffers, with their committed Rust code.

@@ -1,0 +1,1 @@
+//! Starts the real processes that the demo and the tests run against.
