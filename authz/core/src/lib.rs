@@ -1,1 +1,23 @@
 //! The pure decision core of docsgate's gate.
+//!
+//! [`decide`](decide::decide) turns one request into one decision, given an immutable policy snapshot, a way to ask for
+//! facts, and the time. It knows no sockets, files, clocks, databases or executors: the server, `authz test`,
+//! `authz explain` and `authz replay` all run this same function with facts that are live, written or recorded.
+//!
+//! The modules stand in the order in which a request meets them.
+
+pub mod client_ip;
+pub mod corpus;
+pub mod cors;
+pub mod decide;
+pub mod decision;
+pub mod entitlement;
+pub mod facts;
+pub mod identity;
+pub mod limit;
+pub mod policy;
+pub mod request;
+pub mod route;
+pub mod time;
+
+pub use decide::decide;

@@ -1,0 +1,260 @@
+//! Steps 5 and 8: rate limits (GCRA), their keys, and the `RateLimit` fields of answers.
+//!
+//! The core says what is charged; a fact says whether it fits, because the state of limits is a fact like any other.
+
+use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
+
+use ipnet::IpNet;
+
+use crate::{client_ip::ClientIp, cors::HeaderLine, identity::Identity, policy::document::LimitKeyPart};
+
+/// A sustained rate with a burst: one token every `interval`, at most `burst` at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Quota {
+    /// Tokens the rate gives in one `window`, as written: `60` of `60/min`.
+    pub count: u32,
+    /// The period of the rate, as written: one minute of `60/min`.
+    pub window: Duration,
+    /// Most tokens at once; never zero.
+    pub burst: u32,
+}
+
+impl Quota {
+    /// Time in which one token comes back, in nanoseconds; never zero.
+    pub fn interval_nanos(&self) -> u64 {
+        let window = u64::try_from(self.window.as_nanos()).unwrap_or(u64::MAX);
+        (window / u64::from(self.count.max(1))).max(1)
+    }
+
+    /// Parses a rate: `COUNT/UNIT`, with `s`, `sec`, `second`, `min`, `minute`, `h`, `hour`, `d`, `day`.
+    ///
+    /// # Errors
+    /// A sentence that says what was expected.
+    pub fn parse_rate(text: &str) -> Result<(u32, Duration), String> {
+        let expected = "expected COUNT/UNIT such as `60/min`; units: s, min, hour, day";
+        let (count, unit) = text.split_once('/').ok_or_else(|| format!("no `/`; {expected}"))?;
+        let count: u32 = count
+            .trim()
+            .parse()
+            .map_err(|_| format!("`{count}` is not a whole number up to 4294967295; {expected}"))?;
+        if count == 0 {
+            return Err(format!("a rate of zero would refuse everything; remove the route or {expected}"));
+        }
+        if count > 1_000_000_000 {
+            return Err(format!("{count} is more than a limit can count (1000000000); {expected}"));
+        }
+        let seconds = match unit.trim() {
+            "s" | "sec" | "second" => 1,
+            "min" | "minute" => 60,
+            "h" | "hour" => 3600,
+            "d" | "day" => 86_400,
+            other => return Err(format!("unknown unit `{other}`; {expected}")),
+        };
+        Ok((count, Duration::from_secs(seconds)))
+    }
+}
+
+impl fmt::Display for Quota {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} in {} s, burst {}", self.count, self.window.as_secs(), self.burst)
+    }
+}
+
+/// One compiled limit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LimitRule {
+    /// Name in the policy; together with the key parts it names the state.
+    pub name: Arc<str>,
+    /// What forms the key.
+    pub key: Vec<LimitKeyPart>,
+    /// The quota of callers without a tier of their own.
+    pub quota: Quota,
+    /// Quotas by plan.
+    pub tiers: BTreeMap<String, Quota>,
+    /// Only counted, never refused.
+    pub shadow: bool,
+    /// Networks that are not limited.
+    pub exempt_networks: Vec<IpNet>,
+    /// Public ids of API keys that are not limited.
+    pub exempt_api_keys: Vec<String>,
+}
+
+impl LimitRule {
+    /// Whether it needs to know who is calling; otherwise it is counted before identity (stage one).
+    pub fn needs_identity(&self) -> bool {
+        !self.tiers.is_empty()
+            || !self.exempt_api_keys.is_empty()
+            || self.key.iter().any(|part| {
+                matches!(
+                    part,
+                    LimitKeyPart::Member | LimitKeyPart::ApiKey | LimitKeyPart::Caller | LimitKeyPart::Corpus
+                )
+            })
+    }
+}
+
+/// The two moments at which limits are counted. A refusal in the second does not give back what the first took.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Stage {
+    /// Before identity: addresses and networks.
+    Flood,
+    /// After identity: callers.
+    Caller,
+    /// The per-address limit of preflights, which stands alone.
+    Preflight,
+}
+
+/// What one limit counts for one request. Canonical text, such as `caller|member=https://learn.example|42`: the same
+/// on every replica.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct LimitKey(pub Box<str>);
+
+/// One limit, about to be charged for one request.
+#[derive(Debug, Clone)]
+pub struct Charge {
+    /// The limit.
+    pub rule: Arc<LimitRule>,
+    /// The quota that applies to this caller.
+    pub quota: Quota,
+    /// The key.
+    pub key: LimitKey,
+    /// Tokens taken.
+    pub cost: u32,
+}
+
+/// What one limit said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LimitState {
+    /// The limit's name.
+    pub name: Arc<str>,
+    /// The quota that applied.
+    pub quota: Quota,
+    /// Whether the charge fits.
+    pub fits: bool,
+    /// Only counted: `fits` has no consequence.
+    pub shadow: bool,
+    /// Tokens left after this request.
+    pub remaining: u32,
+    /// Time until the whole burst is there again.
+    pub reset_after: Duration,
+    /// Time until the same request would fit; zero when it does. Larger than any wait when it never will.
+    pub retry_after: Duration,
+}
+
+/// What all limits of a stage said. Either all of them were charged, or (when one that is enforced did not fit) none.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct StageOutcome {
+    /// In the order of the charges.
+    pub states: Vec<LimitState>,
+    /// The limits could not be asked at all and the policy says to refuse then.
+    pub undecidable: bool,
+}
+
+impl StageOutcome {
+    /// The enforced limit that refuses and takes the longest to fit again.
+    pub fn refusing(&self) -> Option<&LimitState> {
+        self.states.iter().filter(|state| !state.fits && !state.shadow).max_by_key(|state| state.retry_after)
+    }
+}
+
+/// Whom a request is charged to.
+#[derive(Debug, Clone, Copy)]
+pub struct Subject<'a> {
+    /// The client's address, if known.
+    pub ip: Option<ClientIp>,
+    /// Who is calling.
+    pub identity: &'a Identity,
+    /// The caller's plan.
+    pub plan: Option<&'a str>,
+    /// The route's name.
+    pub route: &'a str,
+    /// The best corpus of the decision so far.
+    pub corpus: Option<&'a str>,
+}
+
+/// The charges of `rules` for one request. A limit whose key does not exist for this caller (a `member` limit for an
+/// anonymous one) does not apply; an exempt caller is not charged. Without an address everything that counts by
+/// address shares one key, so that a missing peer is never a way around a limit.
+pub fn charges(rules: &[Arc<LimitRule>], subject: &Subject<'_>, cost: u32) -> Vec<Charge> {
+    rules
+        .iter()
+        .filter(|rule| !is_exempt(rule, subject))
+        .filter_map(|rule| {
+            let key = key(rule, subject)?;
+            let quota = subject.plan.and_then(|plan| rule.tiers.get(plan)).copied().unwrap_or(rule.quota);
+            Some(Charge { rule: Arc::clone(rule), quota, key, cost })
+        })
+        .collect()
+}
+
+fn is_exempt(rule: &LimitRule, subject: &Subject<'_>) -> bool {
+    let by_network =
+        subject.ip.is_some_and(|ip| rule.exempt_networks.iter().any(|network| network.contains(&ip.address)));
+    let by_key = match subject.identity {
+        Identity::ApiKey(key) => rule.exempt_api_keys.contains(&key.id),
+        Identity::Anonymous | Identity::Member(_) => false,
+    };
+    by_network || by_key
+}
+
+fn key(rule: &LimitRule, subject: &Subject<'_>) -> Option<LimitKey> {
+    let address = |network: fn(&ClientIp) -> IpNet| match &subject.ip {
+        Some(ip) => format!("ip={}", network(ip)),
+        None => "ip=unknown".to_owned(),
+    };
+    let member = || match subject.identity {
+        Identity::Member(token) => Some(format!("member={}|{}", token.member.issuer, token.member.subject)),
+        Identity::Anonymous | Identity::ApiKey(_) => None,
+    };
+    let api_key = || match subject.identity {
+        Identity::ApiKey(key) => Some(format!("key={}", key.id)),
+        Identity::Anonymous | Identity::Member(_) => None,
+    };
+    let mut text = rule.name.to_string();
+    for part in &rule.key {
+        text.push('|');
+        text.push_str(&match part {
+            LimitKeyPart::ClientIp => address(ClientIp::client),
+            LimitKeyPart::IpPrefix => address(ClientIp::wider),
+            LimitKeyPart::Member => member()?,
+            LimitKeyPart::ApiKey => api_key()?,
+            LimitKeyPart::Caller => member().or_else(api_key).unwrap_or_else(|| address(ClientIp::client)),
+            LimitKeyPart::Route => format!("route={}", subject.route),
+            LimitKeyPart::Corpus => format!("corpus={}", subject.corpus.unwrap_or("none")),
+        });
+    }
+    Some(LimitKey(text.into()))
+}
+
+/// The `RateLimit`, `RateLimit-Policy` and, when refused, `Retry-After` fields
+/// (draft-ietf-httpapi-ratelimit-headers; RFC 9110, section 10.2.3). The limit with the least left speaks.
+pub fn headers(states: &[LimitState]) -> Vec<HeaderLine> {
+    let enforced = || states.iter().filter(|state| !state.shadow);
+    let mut lines = Vec::with_capacity(3);
+    if let Some(tightest) = enforced().min_by(|a, b| tightness(a).cmp(&tightness(b))) {
+        let reset = ceil_seconds(tightest.reset_after);
+        lines.push(("ratelimit", format!("{};r={};t={reset}", quoted(&tightest.name), tightest.remaining)));
+        let policies: Vec<String> = enforced()
+            .map(|state| format!("{};q={};w={}", quoted(&state.name), state.quota.count, state.quota.window.as_secs()))
+            .collect();
+        lines.push(("ratelimit-policy", policies.join(", ")));
+    }
+    if let Some(wait) = enforced().filter(|state| !state.fits).map(|state| state.retry_after).max() {
+        lines.push(("retry-after", ceil_seconds(wait).max(1).to_string()));
+    }
+    lines
+}
+
+/// A refusing limit before all others, then the smallest share left.
+fn tightness(state: &LimitState) -> (bool, u64) {
+    (state.fits, u64::from(state.remaining) * 1_000_000 / u64::from(state.quota.burst.max(1)))
+}
+
+fn ceil_seconds(duration: Duration) -> u64 {
+    duration.as_secs() + u64::from(duration.subsec_nanos() > 0)
+}
+
+/// A structured-field string (RFC 9651, section 3.3.3). Names were checked when the policy was compiled.
+fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace(['"', '\\'], "_"))
+}

@@ -1,0 +1,142 @@
+//! The policy in its two representations: the document as written, and the compiled immutable snapshot.
+
+pub mod document;
+
+use std::{sync::Arc, time::Duration};
+
+pub use document::{LimiterBackend, OnRedisDown, OnStoreDown, PolicyDocument, TokenAlgorithm};
+
+use crate::{
+    client_ip::ClientIpPolicy, corpus::Corpus, cors::CorsProfile, identity::TokenSource, limit::LimitRule,
+    route::Router,
+};
+
+/// A compiled policy. Immutable; swapped as a whole.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    /// Hash of the content it was compiled from; named in every decision.
+    pub version: Arc<str>,
+    /// Refusals are only recorded.
+    pub shadow: bool,
+    /// Environment variables may add origins and trusted proxies.
+    pub allow_env_overrides: bool,
+    /// Where a reader signs in.
+    pub sign_in_url: Option<String>,
+    /// How the client's address is found.
+    pub client_ip: ClientIpPolicy,
+    /// CORS profiles; routes refer to them by index.
+    pub cors: Vec<CorsProfile>,
+    /// Token issuers; routes refer to them by index.
+    pub issuers: Vec<Arc<Issuer>>,
+    /// The header that carries an API key, in lower case; `None` when keys are not accepted.
+    pub api_key_header: Option<String>,
+    /// How entitlements are cached.
+    pub entitlements: EntitlementsPolicy,
+    /// Corpora; routes refer to them by index.
+    pub corpora: Vec<Corpus>,
+    /// All limits, by the order of their names.
+    pub limits: Vec<Arc<LimitRule>>,
+    /// Where limits are counted.
+    pub limiter: LimiterPolicy,
+    /// The per-address limit of preflights.
+    pub preflight_limit: Arc<LimitRule>,
+    /// The routes.
+    pub router: Router,
+}
+
+/// One compiled issuer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Issuer {
+    /// Name in the policy.
+    pub name: Arc<str>,
+    /// `iss`, compared exactly.
+    pub issuer: String,
+    /// Accepted audiences.
+    pub audiences: Vec<String>,
+    /// Where its keys come from.
+    pub keys: KeySource,
+    /// Accepted algorithms.
+    pub algorithms: Vec<TokenAlgorithm>,
+    /// Where its tokens are found, in order.
+    pub token_from: Vec<TokenSource>,
+    /// Accepted `typ` values in lower case; empty for the defaults (`jwt`, `at+jwt`, or none).
+    pub types: Vec<String>,
+    /// Claims that must be present.
+    pub required_claims: Vec<String>,
+    /// Tolerated clock difference.
+    pub leeway: Duration,
+    /// Longest accepted lifetime.
+    pub max_lifetime: Duration,
+    /// How often keys are fetched when the response does not say.
+    pub refresh: Duration,
+    /// How long the last good keys serve while the issuer is away.
+    pub max_stale: Duration,
+    /// The gate is ready before it has seen this issuer's keys.
+    pub ready_without_keys: bool,
+}
+
+/// Where an issuer's keys come from.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum KeySource {
+    /// A JWKS by URL.
+    Url(String),
+    /// A JWKS on disk.
+    File(String),
+}
+
+/// How entitlements are looked up and cached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EntitlementsPolicy {
+    /// How long a member is believed without asking.
+    pub ttl: Duration,
+    /// How long an unknown member stays unknown.
+    pub negative_ttl: Duration,
+    /// How long a cached member is served while the store is away.
+    pub max_stale: Duration,
+    /// Most members in memory.
+    pub max_entries: u32,
+    /// What `corpus: auto` gives when nothing can be known.
+    pub on_store_down: OnStoreDown,
+}
+
+impl Default for EntitlementsPolicy {
+    fn default() -> Self {
+        Self {
+            ttl: Duration::from_secs(60),
+            negative_ttl: Duration::from_secs(10),
+            max_stale: Duration::from_secs(3600),
+            max_entries: 100_000,
+            on_store_down: OnStoreDown::Public,
+        }
+    }
+}
+
+/// Where limits are counted and what that may cost.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LimiterPolicy {
+    /// In this process or in Redis.
+    pub backend: LimiterBackend,
+    /// Most keys in memory.
+    pub max_keys: u32,
+    /// How long a decision waits for Redis.
+    pub redis_timeout: Duration,
+    /// Replicas that share the limits.
+    pub replicas: u16,
+    /// What happens while Redis is away.
+    pub on_redis_down: OnRedisDown,
+    /// Tokens taken from Redis at once; zero for none.
+    pub lease: u32,
+}
+
+impl Default for LimiterPolicy {
+    fn default() -> Self {
+        Self {
+            backend: LimiterBackend::Local,
+            max_keys: 1_000_000,
+            redis_timeout: Duration::from_millis(5),
+            replicas: 1,
+            on_redis_down: OnRedisDown::LocalDivided,
+            lease: 0,
+        }
+    }
+}
