@@ -103,6 +103,14 @@ impl Keys {
         Ok(Self { current, previous: keys.next() })
     }
 
+    /// A key for another purpose, derived from the current secret: HMAC-SHA-256 of `label`.
+    pub fn derive(&self, label: &[u8]) -> [u8; 32] {
+        let key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, &self.current.secret);
+        let mut derived = [0; 32];
+        derived.copy_from_slice(aws_lc_rs::hmac::sign(&key, label).as_ref());
+        derived
+    }
+
     pub(crate) fn find(&self, kid: &str) -> Option<&Key> {
         if self.current.kid == kid { Some(&self.current) } else { self.previous.as_ref().filter(|key| key.kid == kid) }
     }

@@ -462,3 +462,6 @@ fn shadowable<F>(case: &Case<'_, F>, route: &Route, about: &mut About, refusal: 
     }
     Err(refusal)
 }
+
+#[cfg(test)]
+mod tests;
