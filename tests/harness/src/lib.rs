@@ -1,1 +1,16 @@
-//! Starts the real processes that the demo and the tests run against.
+//! Starts the real processes that the demo and the tests run against: Envoy, Postgres, authz, copilot and a
+//! development token issuer.
+//!
+//! Synchronous and light on purpose: `cargo xtask` is compiled first on a fresh machine and must say something soon.
+//! Nothing started here outlives its parent: see [`process`].
+
+pub mod envoy;
+pub mod http;
+pub mod paths;
+pub mod port;
+pub mod postgres;
+pub mod process;
+pub mod progress;
+pub mod ready;
+pub mod system_tool;
+pub mod tools;

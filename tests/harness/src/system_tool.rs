@@ -1,0 +1,54 @@
+//! Tools that only the system's package manager has (nginx, Redis, Chromium, …).
+//!
+//! A test asks for one by name. When it is missing the test is reported, not silently skipped: `cargo xtask test`
+//! lists every such test in its last lines with the command that brings the tool, and under `CI=true` it fails.
+
+use std::env;
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::path::PathBuf;
+
+/// The environment variable that names the file in which missing tools are noted; `cargo xtask test` sets it.
+pub const REPORT: &str = "DOCSGATE_MISSING_TOOLS";
+
+/// Debian's package for each program that tests ask for: the one list, which `.ci/run` installs as well.
+pub const PACKAGES: &[(&str, &str)] =
+    &[("chromium", "chromium"), ("nginx", "nginx-light"), ("pgbouncer", "pgbouncer"), ("redis-server", "redis-server")];
+
+/// The path of a system tool for the test that is running.
+///
+/// `None` means: return from the test, it has been reported. Debian keeps servers in `/usr/sbin`, which is not on
+/// every user's `PATH`, so that is searched as well.
+///
+/// # Panics
+/// Under `CI=true` when the tool is missing, and for a program that [`PACKAGES`] does not list.
+#[must_use]
+#[expect(clippy::panic, reason = "called by tests: a missing tool must fail the test under CI")]
+pub fn system_tool(program: &str) -> Option<PathBuf> {
+    let Some((_, package)) = PACKAGES.iter().find(|(name, _)| *name == program) else {
+        panic!("`{program}` is not in system_tool::PACKAGES: add it with its Debian package");
+    };
+    if let Some(found) = on_path(program) {
+        return Some(found);
+    }
+    let test = std::thread::current().name().unwrap_or("a test").to_owned();
+    if env::var("CI").is_ok_and(|value| value == "true") {
+        panic!("{test} needs `{program}`, which is missing: sudo apt-get install {package}");
+    }
+    let line = format!("{test}\t{program}\t{package}\n");
+    let noted = env::var_os(REPORT)
+        .and_then(|path| OpenOptions::new().create(true).append(true).open(path).ok())
+        .is_some_and(|mut file| file.write_all(line.as_bytes()).is_ok());
+    if !noted {
+        let _ = writeln!(std::io::stderr(), "NOT RUN: {test} needs `{program}`: sudo apt-get install {package}");
+    }
+    None
+}
+
+fn on_path(program: &str) -> Option<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&path)
+        .chain(["/usr/sbin", "/usr/local/sbin", "/sbin"].map(PathBuf::from))
+        .map(|folder| folder.join(program))
+        .find(|candidate| candidate.is_file())
+}
