@@ -1,3 +1,59 @@
-//! Developer commands: demo, test.
+//! Developer commands: demo, test, tidy, tools.
 
-fn main() {}
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use docsgate_harness::interrupt::Interrupted;
+
+mod build;
+mod demo;
+mod test;
+mod tidy;
+mod tools;
+
+/// Developer commands of docsgate.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Start the whole gate on this machine: Postgres, issuer, copilot, authz and Envoy. Ctrl-C ends it.
+    Demo(demo::Options),
+    /// Run the whole test suite, real Envoy and Postgres included.
+    Test(test::Options),
+    /// Check what no compiler checks: file lengths, links, forbidden strings.
+    Tidy,
+    /// Bring the pinned tools (Envoy, Postgres, Helm) into .tools/.
+    Tools,
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Demo(options) => demo::run(&options),
+        Command::Test(options) => test::run(&options),
+        Command::Tidy => tidy::run(),
+        Command::Tools => tools::run(),
+    };
+    match result {
+        Ok(code) => code,
+        Err(error) if error.downcast_ref::<Interrupted>().is_some() => {
+            say("interrupted; everything is stopped");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            say(&format!("error: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// A line for the person in front of the terminal. Progress and errors go to standard error, results to standard output.
+fn say(line: &str) {
+    // Nothing can be done when standard error is closed.
+    let _ = writeln!(std::io::stderr(), "{line}");
+}

@@ -4,13 +4,18 @@
 //! Synchronous and light on purpose: `cargo xtask` is compiled first on a fresh machine and must say something soon.
 //! Nothing started here outlives its parent: see [`process`].
 
+pub mod authz;
+pub mod copilot;
 pub mod envoy;
 pub mod http;
+pub mod interrupt;
 pub mod paths;
+pub mod policy;
 pub mod port;
 pub mod postgres;
 pub mod process;
 pub mod progress;
 pub mod ready;
+pub mod stack;
 pub mod system_tool;
 pub mod tools;

@@ -15,6 +15,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal};
 
+use crate::interrupt;
+
 /// Variables that a child inherits. Everything else is left out: a `DATABASE_URL` or `REDIS_URL` in the
 /// operator's shell must not silently become a setting of a process under test.
 const INHERITED: &[&str] = &[
@@ -96,6 +98,19 @@ impl Launch {
     pub fn stop_signal(mut self, signal: Signal) -> Self {
         self.stop = signal;
         self
+    }
+
+    /// Runs it to its end.
+    ///
+    /// # Errors
+    /// When it cannot be started, fails, or takes longer than `patience`; with what it said.
+    pub fn run(self, patience: Duration) -> Result<()> {
+        let process = self.spawn()?;
+        let status = process.until(&format!("the end of {}", process.name()), patience, || process.exited())?;
+        if !status.success() {
+            bail!("{}", process.obituary());
+        }
+        Ok(())
     }
 
     /// Starts it.
@@ -288,7 +303,11 @@ impl Process {
                 return Ok(value);
             }
             if self.wait_at_most(Duration::from_millis(10)).is_some() {
-                bail!("{}", self.obituary());
+                // The condition may have come true just before the end.
+                return condition().ok_or_else(|| anyhow::anyhow!("{}", self.obituary()));
+            }
+            if interrupt::requested() {
+                bail!(interrupt::Interrupted);
             }
             if Instant::now() >= deadline {
                 bail!("{what} did not come within {} s: {}", patience.as_secs(), self.obituary());

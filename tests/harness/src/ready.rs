@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -48,16 +48,16 @@ const PATIENCE: Duration = Duration::from_secs(60);
 ///
 /// # Errors
 /// When it ends or stays silent; the sentence has its last lines.
-pub fn start(launch: Launch, ready_file: PathBuf) -> Result<(Process, Ready)> {
-    match fs::remove_file(&ready_file) {
+pub fn start(launch: Launch, ready_file: &Path) -> Result<(Process, Ready)> {
+    match fs::remove_file(ready_file) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
             return Err(error).with_context(|| format!("cannot remove the old {}", ready_file.display()));
         }
         _ => {}
     }
-    let process = launch.arg("--ready-file").arg(&ready_file).spawn()?;
+    let process = launch.arg("--ready-file").arg(ready_file).spawn()?;
     let pid = process.pid();
-    let ready = process.until("its ready file", PATIENCE, || read(&ready_file).filter(|ready| ready.pid == pid))?;
+    let ready = process.until("its ready file", PATIENCE, || read(ready_file).filter(|ready| ready.pid == pid))?;
     Ok((process, ready))
 }
 
