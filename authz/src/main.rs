@@ -1,3 +1,9 @@
-//! docsgate's Envoy ext_authz policy sidecar.
+//! The `authz` command: parse, dispatch, exit code.
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    authz::cli::main(authz::cli::Cli::parse())
+}

@@ -140,10 +140,10 @@ fn route<'a, F>(
             });
             about.route = Some(Arc::clone(&nearest.name));
             let profile = nearest.cors.and_then(|index| case.policy.cors.get(index));
-            if let (Some(profile), Some(origin)) = (profile, origin) {
-                if profile.check(origin) == CorsVerdict::Allowed {
-                    about.cors = profile.response_headers(origin);
-                }
+            if let (Some(profile), Some(origin)) = (profile, origin)
+                && profile.check(origin) == CorsVerdict::Allowed
+            {
+                about.cors = profile.response_headers(origin);
             }
             Err(Refusal::WrongMethod { allowed })
         }

@@ -2,6 +2,9 @@
 //!
 //! The core says what is charged; a fact says whether it fits, because the state of limits is a fact like any other.
 
+pub mod gcra;
+pub mod memory;
+
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use ipnet::IpNet;

@@ -120,7 +120,7 @@ impl RequestView {
             return Err(PathFault::Character.into());
         }
         Ok(Self {
-            id: raw.id.chars().filter(|c| c.is_ascii_graphic()).take(MAX_ID_BYTES).collect(),
+            id: raw.id.chars().filter(char::is_ascii_graphic).take(MAX_ID_BYTES).collect(),
             method: raw.method.to_owned(),
             authority: raw.host.to_owned(),
             host,

@@ -125,7 +125,8 @@ impl Default for Written {
 }
 
 fn member(entitlement: Option<(&str, Option<Timestamp>)>) -> Standing {
-    let entitlements = entitlement.map(|(feature, ends)| Entitlement { feature: feature.into(), starts: Timestamp::default(), ends });
+    let entitlements =
+        entitlement.map(|(feature, ends)| Entitlement { feature: feature.into(), starts: Timestamp::default(), ends });
     Standing {
         record: Some(MemberRecord {
             suspended: false,
@@ -157,7 +158,14 @@ impl Facts for Written {
         StageOutcome { states, undecidable: self.refusing == Some("undecidable") }
     }
 
-    async fn verify(&self, token: &str, _: &TokenSource, _: &Route, _: &Snapshot, _: Timestamp) -> Result<VerifiedToken, TokenFault> {
+    async fn verify(
+        &self,
+        token: &str,
+        _: &TokenSource,
+        _: &Route,
+        _: &Snapshot,
+        _: Timestamp,
+    ) -> Result<VerifiedToken, TokenFault> {
         match token {
             "good" => Ok(VerifiedToken {
                 member: MemberId { issuer: "https://learn.example.org".into(), subject: "42".into() },
@@ -252,7 +260,8 @@ fn origins_are_checked_and_refusals_stay_readable() {
 fn a_preflight_belongs_to_the_method_it_asks_for() {
     let preflight = |asked| {
         let facts = Written::default();
-        let decision = ask(&policy(), &facts, "OPTIONS", "/chat", &[FROM_DOCS, ("access-control-request-method", asked)]);
+        let decision =
+            ask(&policy(), &facts, "OPTIONS", "/chat", &[FROM_DOCS, ("access-control-request-method", asked)]);
         let charged = facts.charged.lock().unwrap().clone();
         (said(&decision), charged)
     };
@@ -283,7 +292,8 @@ fn a_cookie_counts_only_from_the_site_itself() {
     assert_eq!(outcome("GET", "/search", &[COOKIE, FROM_DOCS]), "allow member+public");
     assert_eq!(outcome("GET", "/search", &[COOKIE, ("sec-fetch-site", "same-site")]), "allow member+public");
     assert_eq!(outcome("GET", "/search", &[COOKIE, ("sec-fetch-site", "cross-site")]), "allow public");
-    let stale = ask(&policy(), &Written::default(), "GET", "/search", &[FROM_DOCS, ("cookie", "__Secure-docs=expired")]);
+    let stale =
+        ask(&policy(), &Written::default(), "GET", "/search", &[FROM_DOCS, ("cookie", "__Secure-docs=expired")]);
     assert_eq!(said(&stale), "allow public");
     assert_eq!(stale.about.notes, [Note::StaleSession(TokenFault::Expired)]);
     assert_eq!(outcome("GET", "/search", &[FROM_DOCS, ("cookie", "__Secure-docs=forged")]), "401 invalid_token");
@@ -322,7 +332,9 @@ fn limits_are_charged_by_stage_key_tier_and_cost() {
         *facts.charged.lock().unwrap(),
         ["Flood flood|ip=203.0.113.9/32 10 cost 1", "Caller caller|member=https://learn.example.org|42 100 cost 1"]
     );
-    let refuses = |name| said(&ask(&policy(), &Written { refusing: Some(name), ..Written::default() }, "POST", "/chat", &[TOKEN]));
+    let refuses = |name| {
+        said(&ask(&policy(), &Written { refusing: Some(name), ..Written::default() }, "POST", "/chat", &[TOKEN]))
+    };
     assert_eq!(refuses("flood"), "429 rate_limited");
     assert_eq!(refuses("caller"), "429 rate_limited");
     assert_eq!(refuses("undecidable"), "503 undecidable");
@@ -342,7 +354,8 @@ fn shadow_mode_lets_go_on_but_never_opens_the_member_corpus() {
 
 #[test]
 fn the_trace_tells_each_step() {
-    let view = RequestView::parse(&RawRequest { method: "GET", host: "docs", path: "/members", ..RawRequest::default() });
+    let view =
+        RequestView::parse(&RawRequest { method: "GET", host: "docs", path: "/members", ..RawRequest::default() });
     let mut trace = Trace::recording();
     ready(decide(&policy(), &view, &Written::default(), NOW, &mut trace));
     let steps: String = trace.steps().iter().map(|step| format!("{}: {}\n", step.step, step.text)).collect();
@@ -382,8 +395,8 @@ proptest! {
         let named = [("authorization", &authorization), ("cookie", &cookie), ("x-api-key", &api_key), ("origin", &origin), ("sec-fetch-site", &site)];
         let headers: Vec<(&str, &str)> = named.iter().filter_map(|(name, value)| value.as_deref().map(|value| (*name, value))).collect();
         let decision = ask(&policy, &facts, &method, &path, &headers);
-        if let Outcome::Allow(allow) = &decision.outcome {
-            if allow.corpora().iter().any(|corpus| &**corpus == "member") {
+        if let Outcome::Allow(allow) = &decision.outcome
+            && allow.corpora().iter().any(|corpus| &**corpus == "member") {
                 let token = authorization.as_deref() == Some("Bearer good")
                     || (cookie.as_deref() == Some("__Secure-docs=good") && !authorization.as_deref().is_some_and(|a| a.starts_with("Bearer")));
                 let key = api_key.as_deref() == Some("good");
@@ -395,6 +408,5 @@ proptest! {
                     prop_assert!(origin.as_deref() == Some(ORIGIN) || site.as_deref() == Some("same-origin"), "the cookie did not count");
                 }
             }
-        }
     }
 }

@@ -1,0 +1,49 @@
+//! The command line: what there is, and which exit code an error gets.
+//!
+//! 0: done. 1: it was tried and failed, or the answer is no. 2: the command line or a setting is wrong.
+
+use std::{io::Write, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+
+use crate::{config::ServeConfig, serve};
+
+/// Envoy ext_authz policy sidecar: origins, limits, member tokens, entitlements, corpora.
+#[derive(Debug, Parser)]
+#[command(name = "authz", version, propagate_version = true, max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Answer Envoy's Check requests.
+    Serve(Box<ServeConfig>),
+}
+
+/// A mistake in the command line or in a setting: exit code 2.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct UsageError(pub String);
+
+/// Runs the command and decides the exit code, in this one place.
+pub fn main(cli: Cli) -> ExitCode {
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&anyhow::Error::from(error).context("the runtime does not start")),
+    };
+    let result = runtime.block_on(async {
+        match cli.command {
+            Command::Serve(config) => serve::run(*config).await.map(|()| ExitCode::SUCCESS),
+        }
+    });
+    runtime.shutdown_background();
+    result.unwrap_or_else(|error| fail(&error))
+}
+
+fn fail(error: &anyhow::Error) -> ExitCode {
+    // Nothing can be done when standard error is closed.
+    let _ = writeln!(std::io::stderr(), "authz: {error:#}");
+    if error.downcast_ref::<UsageError>().is_some() { ExitCode::from(2) } else { ExitCode::from(1) }
+}

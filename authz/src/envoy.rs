@@ -1,0 +1,79 @@
+//! Envoy's side: a `Check` comes in, a decision goes out.
+
+pub mod request;
+pub mod response;
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
+
+use authz_core::{
+    decide,
+    decision::Trace,
+    request::{RequestFault, RequestView},
+    time::Timestamp,
+};
+use envoy_types::pb::envoy::service::auth::v3::{CheckRequest, CheckResponse, authorization_server::Authorization};
+
+use crate::{facts::Sources, policy_source::PolicySource, telemetry::DecisionMetrics};
+use response::Answerer;
+
+/// Answers `envoy.service.auth.v3.Authorization/Check`.
+#[derive(Debug)]
+pub struct CheckService {
+    /// The policy in force.
+    pub policy: Arc<PolicySource>,
+    /// Where facts come from.
+    pub sources: Arc<Sources>,
+    /// Renders decisions.
+    pub answerer: Arc<Answerer>,
+    /// Counts decisions.
+    pub metrics: Arc<DecisionMetrics>,
+    /// Time for one decision.
+    pub deadline: Duration,
+}
+
+#[tonic::async_trait]
+impl Authorization for CheckService {
+    async fn check(
+        &self,
+        check: tonic::Request<CheckRequest>,
+    ) -> Result<tonic::Response<CheckResponse>, tonic::Status> {
+        Ok(tonic::Response::new(self.answer(check.get_ref()).await))
+    }
+}
+
+impl CheckService {
+    /// One request from `Check` to answer.
+    async fn answer(&self, check: &CheckRequest) -> CheckResponse {
+        let started = Instant::now();
+        let now = Timestamp::from_system(SystemTime::now());
+        let policy = self.policy.current();
+        let raw = request::raw(check);
+        let view = raw.as_ref().ok_or(RequestFault::NoHttp).and_then(RequestView::parse);
+        let facts = self.sources.until((started + self.deadline).into());
+
+        let decision = decide(&policy, &view, &facts, now, &mut Trace::off()).await;
+
+        let asked = response::Asked::new(raw.as_ref(), view.as_ref().ok(), now);
+        let (response, decision) = self.answerer.render(decision, &asked, &policy);
+        self.metrics.record(&decision, started.elapsed());
+        log(&decision, &asked, started.elapsed());
+        response
+    }
+}
+
+/// A refusal is worth a line by itself; the decision log has all of them.
+fn log(decision: &authz_core::decision::Decision, asked: &response::Asked<'_>, took: Duration) {
+    if let authz_core::decision::Outcome::Refuse(refusal) = &decision.outcome {
+        tracing::debug!(
+            request_id = asked.id,
+            route = decision.about.route.as_deref(),
+            reason = refusal.kind(),
+            cause = refusal.cause(),
+            micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
+            "refused"
+        );
+    }
+}

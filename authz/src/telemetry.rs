@@ -1,0 +1,94 @@
+//! Logs and the metrics of decisions. One event emits both.
+
+use std::{sync::Arc, time::Duration};
+
+use authz_core::decision::{Decision, Outcome};
+use prometheus_client::{
+    encoding::EncodeLabelSet,
+    metrics::{
+        counter::Counter,
+        family::Family,
+        histogram::{Histogram, exponential_buckets},
+    },
+    registry::Registry,
+};
+use tracing_subscriber::{EnvFilter, layer::SubscriberExt, util::SubscriberInitExt};
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum LogFormat {
+    /// One JSON object a line.
+    Json,
+    /// For people.
+    Text,
+}
+
+/// Sends log lines to standard error, filtered by `RUST_LOG` (default: info).
+pub fn init_logs(format: LogFormat) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let registry = tracing_subscriber::registry().with(filter);
+    // A second initialisation can only happen in tests, where the first one serves.
+    let _ = match format {
+        LogFormat::Json => registry
+            .with(
+                tracing_subscriber::fmt::layer()
+                    .json()
+                    .flatten_event(true)
+                    .with_current_span(false)
+                    .with_writer(std::io::stderr),
+            )
+            .try_init(),
+        LogFormat::Text => registry.with(tracing_subscriber::fmt::layer().with_writer(std::io::stderr)).try_init(),
+    };
+}
+
+/// Labels of a decision. No label ever takes a client's text: that would let clients grow memory.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct DecisionLabels {
+    route: String,
+    outcome: &'static str,
+    reason: &'static str,
+    corpus: String,
+}
+
+/// Counts and times decisions.
+#[derive(Debug)]
+pub struct DecisionMetrics {
+    decisions: Family<DecisionLabels, Counter>,
+    seconds: Histogram,
+}
+
+impl DecisionMetrics {
+    /// Registers the metrics.
+    pub fn new(registry: &mut Registry) -> Arc<Self> {
+        let metrics = Self {
+            decisions: Family::default(),
+            // 10 µs to 0.3 s.
+            seconds: Histogram::new(exponential_buckets(0.000_01, 2.0, 16)),
+        };
+        registry.register(
+            "docsgate_authz_decisions",
+            "Decisions by route, outcome, reason and best corpus",
+            metrics.decisions.clone(),
+        );
+        registry.register("docsgate_authz_decision_seconds", "Time to decide", metrics.seconds.clone());
+        Arc::new(metrics)
+    }
+
+    /// Records one decision.
+    pub fn record(&self, decision: &Decision, took: Duration) {
+        let about = &decision.about;
+        let (outcome, reason, corpus) = match &decision.outcome {
+            Outcome::Allow(allow) => {
+                let reason = about.shadowed.as_ref().map_or("allowed", authz_core::decision::Refusal::kind);
+                let outcome = if about.shadowed.is_some() { "shadowed" } else { "allowed" };
+                (outcome, reason, allow.corpora().first().map_or("none", AsRef::as_ref))
+            }
+            Outcome::Preflight => ("preflight", "preflight", "none"),
+            Outcome::Refuse(refusal) => ("refused", refusal.kind(), "none"),
+        };
+        let route = about.route.as_deref().unwrap_or("none").to_owned();
+        self.decisions.get_or_create(&DecisionLabels { route, outcome, reason, corpus: corpus.to_owned() }).inc();
+        self.seconds.observe(took.as_secs_f64());
+    }
+}
