@@ -1,0 +1,71 @@
+//! Who gets which documents.
+
+use crate::gate::{Gate, MEMBER, SITE, header, ok, problem, urls};
+
+#[test]
+fn anybody_is_answered_from_the_public_documents_with_citations_that_land() {
+    let gate = Gate::start();
+    let found = ok(gate.search("mooring fees").send().unwrap());
+    assert_eq!(urls(&found)[0], format!("{SITE}#mooring-fees"), "{found:#}");
+    let answer = ok(gate.ask("How much does a mooring cost a night?").send().unwrap());
+    assert_eq!(answer["grounded"], true, "{answer:#}");
+    assert!(answer["answer"].as_str().unwrap().contains("twelve crowns"), "{answer:#}");
+    assert!(urls(&answer).contains(&format!("{SITE}#mooring-fees")), "{answer:#}");
+}
+
+#[test]
+fn a_member_is_answered_from_both_and_nobody_else_from_the_member_documents() {
+    let gate = Gate::start();
+    let question = "night passage of the zanzibar channel";
+    let member = gate.member_token();
+    let found = ok(gate.search(question).bearer_auth(&member).send().unwrap());
+    assert_eq!(urls(&found)[0], format!("{SITE}pilots/#night-passage-of-the-zanzibar-channel"), "{found:#}");
+    let both = ok(gate.search("mooring fees").bearer_auth(&member).send().unwrap());
+    assert_eq!(urls(&both)[0], format!("{SITE}#mooring-fees"), "{both:#}");
+    let answer = ok(gate.ask("How do I pass the zanzibar channel at night?").bearer_auth(&member).send().unwrap());
+    assert!(answer["answer"].as_str().unwrap().contains("violet buoys"), "{answer:#}");
+
+    let stranger = gate.token("stranger@example.org");
+    for request in [gate.search(question), gate.search(question).bearer_auth(&stranger)] {
+        let text = ok(request.send().unwrap()).to_string();
+        assert!(!text.contains("pilots") && !text.contains("violet"), "{text}");
+    }
+    for request in [gate.ask("zanzibar violet buoys"), gate.ask("zanzibar violet buoys").bearer_auth(&stranger)] {
+        let answer = ok(request.send().unwrap());
+        assert_eq!(answer["grounded"], false, "{answer:#}");
+        let text = answer.to_string();
+        assert!(!text.contains("pilots") && !text.contains("starboard"), "{text}");
+    }
+}
+
+#[test]
+fn a_members_only_route_tells_who_is_not_one() {
+    let gate = Gate::start();
+    let ask = || gate.search("buoys").header("x-only", "members");
+    let response = ask().send().unwrap();
+    assert!(header(&response, "www-authenticate").starts_with("Bearer"), "{response:?}");
+    problem(response, 401, "identity_required");
+    problem(ask().bearer_auth(gate.token("stranger@example.org")).send().unwrap(), 403, "insufficient_entitlement");
+    ok(ask().bearer_auth(gate.member_token()).send().unwrap());
+}
+
+#[test]
+fn a_grant_and_its_revocation_are_felt_within_a_second() {
+    let gate = Gate::start();
+    let token = gate.token(MEMBER);
+    let is_member = || ok(gate.search("zanzibar").bearer_auth(&token).send().unwrap()).to_string().contains("pilots");
+    assert!(!is_member());
+    for (action, expected) in [("grant", true), ("revoke", false), ("grant", true)] {
+        gate.stack.member(action, MEMBER).unwrap();
+        let told = std::time::Instant::now();
+        crate::gate::eventually(action, || (is_member() == expected).then_some(()));
+        assert!(told.elapsed().as_millis() < 1000, "{action} took {:?}", told.elapsed());
+    }
+}
+
+#[test]
+fn what_the_documents_do_not_say_is_not_answered() {
+    let gate = Gate::start();
+    let answer = ok(gate.ask("Which quaternion algebra underlies photosynthesis?").send().unwrap());
+    assert_eq!(answer["grounded"], false, "{answer:#}");
+}

@@ -1,0 +1,225 @@
+//! A gate for one test, and the requests that tests make.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use docsgate_harness::copilot::Docs;
+use docsgate_harness::paths;
+use docsgate_harness::postgres::{self, Postgres};
+use docsgate_harness::stack::{Options, Stack};
+use reqwest::blocking::{Client, RequestBuilder, Response};
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// Where the tests' citations point to.
+pub const SITE: &str = "https://docs.example.org/";
+
+/// An origin that the tests' policy allows.
+pub const ORIGIN: &str = "https://docs.example.org";
+
+/// An entitled member.
+pub const MEMBER: &str = "ada@example.org";
+
+/// A running gate and everything it needs, ended when it goes out of scope.
+pub struct Gate {
+    pub stack: Stack,
+    pub http: Client,
+    // After the stack: processes end before their folders go.
+    server: Option<SharedServer>,
+    pub folder: TempDir,
+}
+
+/// How a gate differs from the usual one.
+#[derive(Default)]
+pub struct Wanted {
+    /// Another HTTP server in copilot's place.
+    pub backend: Option<(String, u16)>,
+    /// A Postgres of its own, for tests that stop it.
+    pub own_postgres: bool,
+    /// Changes to the text of the policy.
+    pub policy: Option<fn(&str) -> String>,
+}
+
+impl Gate {
+    pub fn start() -> Self {
+        Self::with(Wanted::default())
+    }
+
+    pub fn with(wanted: Wanted) -> Self {
+        let folder = open_folder();
+        let data = data();
+        let text = fs::read_to_string(data.join("policy.yaml")).unwrap();
+        let policy = folder.path().join("written-policy.yaml");
+        fs::write(&policy, wanted.policy.map_or(text.clone(), |change| change(&text))).unwrap();
+        let docs = ["public", "member"].map(|corpus| Docs {
+            corpus: corpus.to_owned(),
+            folder: data.join("docs").join(corpus),
+            site_url: SITE.to_owned(),
+        });
+        let server = (!wanted.own_postgres).then(SharedServer::join);
+        let options = Options {
+            folder: folder.path().to_path_buf(),
+            listen: "127.0.0.1:0".parse().unwrap(),
+            policy,
+            docs: docs.to_vec(),
+            backend: wanted.backend,
+            redis_url: None,
+            shared_postgres: server.as_ref().map(|server| (Arc::clone(&server.postgres), server.database.clone())),
+            talkative: false,
+            authz_extra: Vec::new(),
+        };
+        // Roles belong to the server, not to a database: two migrations at once would collide on them.
+        let stack = {
+            let _one_at_a_time = server.as_ref().map(|_| STARTING.lock().unwrap_or_else(PoisonError::into_inner));
+            Stack::start(&options).unwrap_or_else(|error| panic!("the gate does not start: {error:#}"))
+        };
+        Self { stack, http: client(), server, folder }
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.stack.envoy.url())
+    }
+
+    pub fn search(&self, question: &str) -> RequestBuilder {
+        self.http.get(self.url("/api/docs-search")).query(&[("q", question)])
+    }
+
+    pub fn ask(&self, question: &str) -> RequestBuilder {
+        self.http.post(self.url("/api/docs-chat")).json(&serde_json::json!({"question": question}))
+    }
+
+    /// A valid token for somebody whom the database may or may not know.
+    pub fn token(&self, subject: &str) -> String {
+        self.stack.token(subject, "1h").unwrap()
+    }
+
+    /// A valid token for an entitled member.
+    pub fn member_token(&self) -> String {
+        self.stack.member("grant", MEMBER).unwrap();
+        self.token(MEMBER)
+    }
+
+    /// Envoy's access log once it has a line for this request.
+    pub fn access_log_of(&self, request_id: &str) -> Value {
+        eventually("the line in Envoy's access log", || {
+            let text = fs::read_to_string(&self.stack.envoy.access_log).ok()?;
+            text.lines()
+                .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+                .find(|line| line["request_id"] == request_id)
+        })
+    }
+}
+
+impl Drop for Gate {
+    fn drop(&mut self) {
+        if let Some(server) = self.server.take() {
+            // authz holds connections to the database: it ends first.
+            self.stack.authz.process.stop(Duration::from_secs(8));
+            let _ = server.postgres.drop_database(&server.database);
+        }
+    }
+}
+
+static STARTING: Mutex<()> = Mutex::new(());
+
+/// One database on a server that all tests of this run use; the last one to leave ends the server.
+struct SharedServer {
+    database: String,
+    postgres: Arc<Postgres>,
+    _folder: Arc<TempDir>,
+}
+
+impl SharedServer {
+    fn join() -> Self {
+        static SERVER: Mutex<(Weak<Postgres>, Weak<TempDir>, u32)> = Mutex::new((Weak::new(), Weak::new(), 0));
+        let mut shared = SERVER.lock().unwrap_or_else(PoisonError::into_inner);
+        shared.2 += 1;
+        let database = format!("gate_{}", shared.2);
+        if let (Some(postgres), Some(folder)) = (shared.0.upgrade(), shared.1.upgrade()) {
+            return Self { database, postgres, _folder: folder };
+        }
+        let folder = Arc::new(open_folder());
+        let options = postgres::Options { folder: folder.path().to_path_buf(), durable: false, settings: Vec::new() };
+        let postgres = Arc::new(Postgres::start(&options).unwrap());
+        shared.0 = Arc::downgrade(&postgres);
+        shared.1 = Arc::downgrade(&folder);
+        Self { database, postgres, _folder: folder }
+    }
+}
+
+/// A temporary folder that the unprivileged user of a root's Postgres can enter.
+pub fn open_folder() -> TempDir {
+    let folder = tempfile::Builder::new().prefix("docsgate-test-").tempdir().unwrap();
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    folder
+}
+
+/// The tests' own documents and policy.
+pub fn data() -> PathBuf {
+    paths::repository().unwrap().join("tests/e2e/data")
+}
+
+pub fn client() -> Client {
+    Client::builder()
+        .timeout(Duration::from_secs(30))
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy()
+        .build()
+        .unwrap()
+}
+
+/// Polls until there is a value; a test that waits for something names it.
+pub fn eventually<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        if let Some(value) = condition() {
+            return value;
+        }
+        assert!(Instant::now() < deadline, "{what} did not come within 20 s");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// One header of a response; "" when it is absent, and a failure when it is there twice.
+pub fn header<'a>(response: &'a Response, name: &str) -> &'a str {
+    let values: Vec<_> = response.headers().get_all(name).iter().collect();
+    assert!(values.len() <= 1, "{name} is there {} times: {values:?}", values.len());
+    values.first().map_or("", |value| value.to_str().unwrap())
+}
+
+/// Checks that a response is a well-formed problem and returns its body.
+pub fn problem(response: Response, status: u16, kind: &str) -> Value {
+    let got = response.status().as_u16();
+    let content_type = header(&response, "content-type").to_owned();
+    let request_id = header(&response, "x-request-id").to_owned();
+    let text = response.text().unwrap();
+    assert_eq!(got, status, "{text}");
+    assert!(content_type.starts_with("application/problem+json"), "{content_type}: {text}");
+    let body: Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
+    assert_eq!(body["type"], format!("urn:docsgate:problem:{kind}"), "{text}");
+    assert_eq!(body["status"], status, "{text}");
+    assert!(!request_id.is_empty() && body["request_id"] == request_id, "x-request-id {request_id}: {text}");
+    body
+}
+
+/// The URLs that a search or an answer points to.
+pub fn urls(body: &Value) -> Vec<String> {
+    let list = body["hits"].as_array().or_else(|| body["citations"].as_array()).unwrap_or_else(|| panic!("{body:#}"));
+    list.iter().map(|hit| hit["url"].as_str().unwrap().to_owned()).collect()
+}
+
+/// The body of a successful answer.
+pub fn ok(response: Response) -> Value {
+    let status = response.status();
+    let text = response.text().unwrap();
+    assert_eq!(status, 200, "{text}");
+    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
+}
+
+/// Whether a file of this name lies in `folder`.
+pub fn read(folder: &Path, name: &str) -> String {
+    fs::read_to_string(folder.join(name)).unwrap()
+}

@@ -1,0 +1,17 @@
+//! End-to-end tests: every one starts the real Envoy, Postgres, authz and copilot on ports and in folders of its own.
+//!
+//! Run by `cargo xtask test`, or by `cargo build --workspace --all-targets && cargo test -p docsgate-tests`.
+
+mod backend;
+mod gate;
+mod wire;
+
+mod answers;
+mod configuration;
+mod cors;
+mod demo;
+mod failures;
+mod headers;
+mod identity;
+mod limits;
+mod paths;
