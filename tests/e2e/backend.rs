@@ -6,27 +6,27 @@ use std::sync::{Arc, Mutex};
 
 /// A request as it reached the backend.
 #[derive(Debug, Clone)]
-pub struct Received {
-    pub line: String,
-    pub headers: Vec<(String, String)>,
+pub(crate) struct Received {
+    pub(crate) line: String,
+    pub(crate) headers: Vec<(String, String)>,
 }
 
 impl Received {
     /// All values of one header.
-    pub fn all(&self, name: &str) -> Vec<&str> {
+    pub(crate) fn all(&self, name: &str) -> Vec<&str> {
         self.headers.iter().filter(|(known, _)| known == name).map(|(_, value)| value.as_str()).collect()
     }
 }
 
 /// The server; it ends with the test process.
-pub struct Backend {
-    pub address: (String, u16),
+pub(crate) struct Backend {
+    pub(crate) address: (String, u16),
     received: Arc<Mutex<Vec<Received>>>,
 }
 
 impl Backend {
     /// Answers 200 with these extra header lines.
-    pub fn start(extra: &'static [&'static str]) -> Self {
+    pub(crate) fn start(extra: &'static [&'static str]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let received = Arc::new(Mutex::new(Vec::new()));
@@ -41,7 +41,7 @@ impl Backend {
     }
 
     /// What has reached it so far.
-    pub fn received(&self) -> Vec<Received> {
+    pub(crate) fn received(&self) -> Vec<Received> {
         self.received.lock().unwrap().clone()
     }
 }

@@ -15,40 +15,40 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 /// Where the tests' citations point to.
-pub const SITE: &str = "https://docs.example.org/";
+pub(crate) const SITE: &str = "https://docs.example.org/";
 
 /// An origin that the tests' policy allows.
-pub const ORIGIN: &str = "https://docs.example.org";
+pub(crate) const ORIGIN: &str = "https://docs.example.org";
 
 /// An entitled member.
-pub const MEMBER: &str = "ada@example.org";
+pub(crate) const MEMBER: &str = "ada@example.org";
 
 /// A running gate and everything it needs, ended when it goes out of scope.
-pub struct Gate {
-    pub stack: Stack,
-    pub http: Client,
+pub(crate) struct Gate {
+    pub(crate) stack: Stack,
+    pub(crate) http: Client,
     // After the stack: processes end before their folders go.
     server: Option<SharedServer>,
-    pub folder: TempDir,
+    pub(crate) folder: TempDir,
 }
 
 /// How a gate differs from the usual one.
 #[derive(Default)]
-pub struct Wanted {
+pub(crate) struct Wanted {
     /// Another HTTP server in copilot's place.
-    pub backend: Option<(String, u16)>,
+    pub(crate) backend: Option<(String, u16)>,
     /// A Postgres of its own, for tests that stop it.
-    pub own_postgres: bool,
+    pub(crate) own_postgres: bool,
     /// Changes to the text of the policy.
-    pub policy: Option<fn(&str) -> String>,
+    pub(crate) policy: Option<fn(&str) -> String>,
 }
 
 impl Gate {
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         Self::with(Wanted::default())
     }
 
-    pub fn with(wanted: Wanted) -> Self {
+    pub(crate) fn with(wanted: Wanted) -> Self {
         let folder = open_folder();
         let data = data();
         let text = fs::read_to_string(data.join("policy.yaml")).unwrap();
@@ -79,31 +79,31 @@ impl Gate {
         Self { stack, http: client(), server, folder }
     }
 
-    pub fn url(&self, path: &str) -> String {
+    pub(crate) fn url(&self, path: &str) -> String {
         format!("{}{path}", self.stack.envoy.url())
     }
 
-    pub fn search(&self, question: &str) -> RequestBuilder {
+    pub(crate) fn search(&self, question: &str) -> RequestBuilder {
         self.http.get(self.url("/api/docs-search")).query(&[("q", question)])
     }
 
-    pub fn ask(&self, question: &str) -> RequestBuilder {
+    pub(crate) fn ask(&self, question: &str) -> RequestBuilder {
         self.http.post(self.url("/api/docs-chat")).json(&serde_json::json!({"question": question}))
     }
 
     /// A valid token for somebody whom the database may or may not know.
-    pub fn token(&self, subject: &str) -> String {
+    pub(crate) fn token(&self, subject: &str) -> String {
         self.stack.token(subject, "1h").unwrap()
     }
 
     /// A valid token for an entitled member.
-    pub fn member_token(&self) -> String {
+    pub(crate) fn member_token(&self) -> String {
         self.stack.member("grant", MEMBER).unwrap();
         self.token(MEMBER)
     }
 
     /// Envoy's access log once it has a line for this request.
-    pub fn access_log_of(&self, request_id: &str) -> Value {
+    pub(crate) fn access_log_of(&self, request_id: &str) -> Value {
         eventually("the line in Envoy's access log", || {
             let text = fs::read_to_string(&self.stack.envoy.access_log).ok()?;
             text.lines()
@@ -151,18 +151,18 @@ impl SharedServer {
 }
 
 /// A temporary folder that the unprivileged user of a root's Postgres can enter.
-pub fn open_folder() -> TempDir {
+pub(crate) fn open_folder() -> TempDir {
     let folder = tempfile::Builder::new().prefix("docsgate-test-").tempdir().unwrap();
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
     folder
 }
 
 /// The tests' own documents and policy.
-pub fn data() -> PathBuf {
+pub(crate) fn data() -> PathBuf {
     paths::repository().unwrap().join("tests/e2e/data")
 }
 
-pub fn client() -> Client {
+pub(crate) fn client() -> Client {
     Client::builder()
         .timeout(Duration::from_secs(30))
         .redirect(reqwest::redirect::Policy::none())
@@ -172,7 +172,7 @@ pub fn client() -> Client {
 }
 
 /// Polls until there is a value; a test that waits for something names it.
-pub fn eventually<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn eventually<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + Duration::from_secs(20);
     loop {
         if let Some(value) = condition() {
@@ -184,14 +184,14 @@ pub fn eventually<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T 
 }
 
 /// One header of a response; "" when it is absent, and a failure when it is there twice.
-pub fn header<'a>(response: &'a Response, name: &str) -> &'a str {
+pub(crate) fn header<'a>(response: &'a Response, name: &str) -> &'a str {
     let values: Vec<_> = response.headers().get_all(name).iter().collect();
     assert!(values.len() <= 1, "{name} is there {} times: {values:?}", values.len());
     values.first().map_or("", |value| value.to_str().unwrap())
 }
 
 /// Checks that a response is a well-formed problem and returns its body.
-pub fn problem(response: Response, status: u16, kind: &str) -> Value {
+pub(crate) fn problem(response: Response, status: u16, kind: &str) -> Value {
     let got = response.status().as_u16();
     let content_type = header(&response, "content-type").to_owned();
     let request_id = header(&response, "x-request-id").to_owned();
@@ -206,13 +206,13 @@ pub fn problem(response: Response, status: u16, kind: &str) -> Value {
 }
 
 /// The URLs that a search or an answer points to.
-pub fn urls(body: &Value) -> Vec<String> {
+pub(crate) fn urls(body: &Value) -> Vec<String> {
     let list = body["hits"].as_array().or_else(|| body["citations"].as_array()).unwrap_or_else(|| panic!("{body:#}"));
     list.iter().map(|hit| hit["url"].as_str().unwrap().to_owned()).collect()
 }
 
 /// The body of a successful answer.
-pub fn ok(response: Response) -> Value {
+pub(crate) fn ok(response: Response) -> Value {
     let status = response.status();
     let text = response.text().unwrap();
     assert_eq!(status, 200, "{text}");
@@ -220,6 +220,6 @@ pub fn ok(response: Response) -> Value {
 }
 
 /// Whether a file of this name lies in `folder`.
-pub fn read(folder: &Path, name: &str) -> String {
+pub(crate) fn read(folder: &Path, name: &str) -> String {
     fs::read_to_string(folder.join(name)).unwrap()
 }

@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 /// Sends `request` as it is and returns status and whole answer. `connection: close` is the caller's to send.
-pub fn send(address: SocketAddr, request: &[u8]) -> (u16, String) {
+pub(crate) fn send(address: SocketAddr, request: &[u8]) -> (u16, String) {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     stream.write_all(request).unwrap();
@@ -18,7 +18,7 @@ pub fn send(address: SocketAddr, request: &[u8]) -> (u16, String) {
 }
 
 /// A GET of `target`, exactly as written, with extra header lines.
-pub fn get(address: SocketAddr, target: &str, extra: &[&str]) -> (u16, String) {
+pub(crate) fn get(address: SocketAddr, target: &str, extra: &[&str]) -> (u16, String) {
     let extra: String = extra.iter().map(|line| format!("{line}\r\n")).collect();
     let request = format!("GET {target} HTTP/1.1\r\nhost: gate.example\r\nconnection: close\r\n{extra}\r\n");
     send(address, request.as_bytes())
