@@ -29,7 +29,7 @@ enum Command {
     /// Check what no compiler checks: file lengths, links, forbidden strings.
     Tidy,
     /// Bring the pinned tools (Envoy, Postgres, Helm) into .tools/.
-    Tools,
+    Tools(tools::Options),
 }
 
 fn main() -> ExitCode {
@@ -37,7 +37,7 @@ fn main() -> ExitCode {
         Command::Demo(options) => demo::run(&options),
         Command::Test(options) => test::run(&options),
         Command::Tidy => tidy::run(),
-        Command::Tools => tools::run(),
+        Command::Tools(options) => tools::run(&options),
     };
     match result {
         Ok(code) => code,

@@ -1,19 +1,34 @@
-//! `cargo xtask tools`.
+//! `cargo xtask tools`: what the tests and the demo run.
 
 use std::io::Write;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use docsgate_harness::tools;
+use clap::Args;
+use docsgate_harness::{system_tool, tools};
+
+/// Options of `tools`.
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// Only list the Debian packages of the tools that tests take from the system, a name on each line.
+    #[arg(long)]
+    system_packages: bool,
+}
 
 /// Brings every pinned tool and prints where it lies.
-pub(crate) fn run() -> Result<ExitCode> {
+pub(crate) fn run(options: &Options) -> Result<ExitCode> {
+    let mut out = std::io::stdout().lock();
+    if options.system_packages {
+        for (_, package) in system_tool::PACKAGES {
+            writeln!(out, "{package}")?;
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
     let brought = [
         ("envoy", tools::envoy()?),
         ("postgres", tools::postgres_bin(&tools::postgres()?).join("postgres")),
         ("helm", tools::helm()?),
     ];
-    let mut out = std::io::stdout().lock();
     for (name, path) in brought {
         writeln!(out, "{name} {}", path.display())?;
     }
