@@ -2,6 +2,8 @@
 //!
 //! 0: done. 1: it was tried and failed, or the answer is no. 2: the command line or a setting is wrong.
 
+pub mod check;
+
 use std::{io::Write, process::ExitCode};
 
 use clap::{Parser, Subcommand};
@@ -20,6 +22,19 @@ pub struct Cli {
 enum Command {
     /// Answer Envoy's Check requests.
     Serve(Box<ServeConfig>),
+    /// Validate a policy.
+    Check(check::CheckArgs),
+    /// Print the JSON Schema of the policy.
+    Schema,
+}
+
+/// How a command prints its result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Output {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
 }
 
 /// A mistake in the command line or in a setting: exit code 2.
@@ -36,6 +51,11 @@ pub fn main(cli: Cli) -> ExitCode {
     let result = runtime.block_on(async {
         match cli.command {
             Command::Serve(config) => serve::run(*config).await.map(|()| ExitCode::SUCCESS),
+            Command::Check(args) => check::run(&args),
+            Command::Schema => {
+                writeln!(std::io::stdout(), "{:#}", authz_core::policy::schema::json_schema())?;
+                Ok(ExitCode::SUCCESS)
+            }
         }
     });
     runtime.shutdown_background();

@@ -1,19 +1,244 @@
-//! TEMP
-#![allow(missing_docs)]
-use authz_core::policy::Snapshot;
-use prometheus_client::registry::Registry;
-use std::{path::Path, sync::Arc};
+//! The policy on disk, in force: loaded, followed, swapped as a whole. A bad file never replaces a good snapshot.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, SystemTime},
+};
+
+use arc_swap::ArcSwap;
+use authz_core::policy::{Overrides, PolicyText, Snapshot, compile, diagnostic};
+use prometheus_client::{
+    metrics::{counter::Counter, gauge::Gauge},
+    registry::Registry,
+};
+use serde::Serialize;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// How often the files are looked at. Reading a few files is cheaper than following every way in which Kubernetes,
+/// editors and `kubectl cp` replace them, and misses none of them.
+const EVERY: Duration = Duration::from_millis(500);
+/// Most files of one directory.
+const MAX_FILES: usize = 256;
+/// Most bytes of all files together.
+const MAX_BYTES: u64 = 16 * 1024 * 1024;
+
+/// The policy in force and where it comes from.
 #[derive(Debug)]
-pub struct PolicySource;
+pub struct PolicySource {
+    path: PathBuf,
+    overrides: Overrides,
+    current: ArcSwap<Snapshot>,
+    status: Mutex<PolicyStatus>,
+    loaded_from: Mutex<Vec<PolicyText>>,
+    reloads: Counter,
+    rejections: Counter,
+    loaded_at: Gauge,
+}
+
+/// What `/policy` shows.
+#[derive(Debug, Clone, Serialize)]
+pub struct PolicyStatus {
+    /// Version in force.
+    pub version: String,
+    /// Since when, in seconds since the epoch.
+    pub since: u64,
+    /// Names of the files.
+    pub files: Vec<String>,
+    /// The last rejection since then, if the files on disk are not the ones in force.
+    pub last_rejection: Option<Rejection>,
+}
+
+/// Why the files on disk are not in force.
+#[derive(Debug, Clone, Serialize)]
+pub struct Rejection {
+    /// When, in seconds since the epoch.
+    pub at: u64,
+    /// The findings, as `authz check` prints them.
+    pub findings: String,
+}
+
 impl PolicySource {
-    pub fn load(_: &Path, _: &mut Registry) -> Result<Arc<Self>, String> {
-        Err("temp".into())
+    /// Loads the policy for the first time.
+    ///
+    /// # Errors
+    /// The findings, rendered; or why the files cannot be read.
+    pub fn load(path: &Path, registry: &mut Registry) -> Result<Arc<Self>, String> {
+        let overrides = Overrides {
+            allow_origins: std::env::var("CORS_ALLOW_ORIGIN").ok(),
+            trusted_proxies: std::env::var("FORWARDED_ALLOW_IPS").ok(),
+        };
+        let files = read(path)?;
+        let compiled = compile(&files, &overrides).map_err(|findings| diagnostic::render(&findings))?;
+        for warning in &compiled.warnings {
+            tracing::warn!(file = warning.file, line = warning.position.line, "policy: {}", warning.message);
+        }
+        let (reloads, rejections, loaded_at) = (Counter::default(), Counter::default(), Gauge::default());
+        registry.register("docsgate_authz_policy_reloads", "Policies swapped in", reloads.clone());
+        registry.register(
+            "docsgate_authz_policy_rejections",
+            "Policies that did not compile and were not swapped in",
+            rejections.clone(),
+        );
+        registry.register(
+            "docsgate_authz_policy_loaded_timestamp_seconds",
+            "When the policy in force was loaded",
+            loaded_at.clone(),
+        );
+        let source = Self {
+            path: path.to_owned(),
+            overrides,
+            status: Mutex::new(status(&compiled.snapshot, &files)),
+            current: ArcSwap::from_pointee(compiled.snapshot),
+            loaded_from: Mutex::new(files),
+            reloads,
+            rejections,
+            loaded_at,
+        };
+        source.loaded_at.set(i64::try_from(now()).unwrap_or(i64::MAX));
+        Ok(Arc::new(source))
     }
+
+    /// The policy in force. A decision takes it once and keeps it to its end.
     pub fn current(&self) -> Arc<Snapshot> {
-        loop {}
+        self.current.load_full()
     }
-    pub async fn watch(self: &Arc<Self>, _: impl Fn(&Snapshot) + Send + 'static) {}
-    pub fn status(&self) -> serde_json::Value {
-        serde_json::Value::Null
+
+    /// Version, age and last rejection.
+    pub fn status(&self) -> PolicyStatus {
+        self.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
+
+    /// Follows the files, and SIGHUP, for ever. `on_swap` sees every snapshot before the first decision with it.
+    pub async fn watch(self: &Arc<Self>, on_swap: impl Fn(&Snapshot)) {
+        let Ok(mut hangup) = signal(SignalKind::hangup()) else {
+            tracing::error!("SIGHUP cannot be followed");
+            return;
+        };
+        let mut every = tokio::time::interval(EVERY);
+        let mut pending: Option<Vec<PolicyText>> = None;
+        loop {
+            let forced = tokio::select! {
+                _ = every.tick() => false,
+                _ = hangup.recv() => true,
+            };
+            let source = Arc::clone(self);
+            let Ok(read) = tokio::task::spawn_blocking(move || read(&source.path)).await else { continue };
+            let files = match read {
+                Ok(files) => files,
+                Err(error) => {
+                    self.reject(&error);
+                    continue;
+                }
+            };
+            if files == *self.loaded_from.lock().unwrap_or_else(PoisonError::into_inner) {
+                pending = None;
+                if forced {
+                    tracing::info!("policy unchanged");
+                }
+                continue;
+            }
+            // A file that is being written looks different each time: wait until it looks the same twice.
+            if !forced && pending.as_ref() != Some(&files) {
+                pending = Some(files);
+                continue;
+            }
+            pending = None;
+            self.adopt(files, &on_swap);
+        }
+    }
+
+    fn adopt(&self, files: Vec<PolicyText>, on_swap: &impl Fn(&Snapshot)) {
+        match compile(&files, &self.overrides) {
+            Ok(compiled) => {
+                on_swap(&compiled.snapshot);
+                *self.status.lock().unwrap_or_else(PoisonError::into_inner) = status(&compiled.snapshot, &files);
+                tracing::info!(version = &*compiled.snapshot.version, "policy swapped");
+                self.current.store(Arc::new(compiled.snapshot));
+                self.reloads.inc();
+                self.loaded_at.set(i64::try_from(now()).unwrap_or(i64::MAX));
+                *self.loaded_from.lock().unwrap_or_else(PoisonError::into_inner) = files;
+            }
+            Err(findings) => self.reject(&diagnostic::render(&findings)),
+        }
+    }
+
+    /// Reports a rejection once, not at every look.
+    fn reject(&self, findings: &str) {
+        let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
+        if status.last_rejection.as_ref().is_some_and(|last| last.findings == findings) {
+            return;
+        }
+        self.rejections.inc();
+        tracing::error!(findings, in_force = status.version, "the policy on disk is refused; the one in force stays");
+        status.last_rejection = Some(Rejection { at: now(), findings: findings.to_owned() });
+    }
+}
+
+fn status(snapshot: &Snapshot, files: &[PolicyText]) -> PolicyStatus {
+    PolicyStatus {
+        version: snapshot.version.to_string(),
+        since: now(),
+        files: files.iter().map(|file| file.name.clone()).collect(),
+        last_rejection: None,
+    }
+}
+
+fn now() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
+/// Reads a policy file, or the `*.yaml` and `*.yml` files of a directory in the order of their names. Hidden entries
+/// are passed over: `..data` and its like are how Kubernetes swaps a ConfigMap.
+///
+/// # Errors
+/// A sentence that names the path and what is wrong with it.
+pub fn read(path: &Path) -> Result<Vec<PolicyText>, String> {
+    let failed = |path: &Path, error: &dyn std::fmt::Display| format!("policy {}: {error}", path.display());
+    let metadata = std::fs::metadata(path).map_err(|error| failed(path, &error))?;
+    let mut paths = Vec::new();
+    if metadata.is_dir() {
+        for entry in std::fs::read_dir(path).map_err(|error| failed(path, &error))? {
+            let entry = entry.map_err(|error| failed(path, &error))?;
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            if !name.starts_with('.') && (name.ends_with(".yaml") || name.ends_with(".yml")) {
+                paths.push(entry.path());
+            }
+        }
+        paths.sort();
+        if paths.is_empty() {
+            return Err(failed(path, &"the directory holds no *.yaml file"));
+        }
+        if paths.len() > MAX_FILES {
+            return Err(failed(
+                path,
+                &format!("the directory holds {} files; expected {MAX_FILES} at the most", paths.len()),
+            ));
+        }
+    } else {
+        paths.push(path.to_owned());
+    }
+    let mut bytes = 0;
+    let mut files = Vec::with_capacity(paths.len());
+    for path in paths {
+        bytes += std::fs::metadata(&path).map_err(|error| failed(&path, &error))?.len();
+        if bytes > MAX_BYTES {
+            return Err(failed(&path, &format!("more than {MAX_BYTES} bytes of policy")));
+        }
+        let content = std::fs::read(&path).map_err(|error| failed(&path, &error))?;
+        let text = String::from_utf8(content).map_err(|error| {
+            let line = error
+                .as_bytes()
+                .get(..error.utf8_error().valid_up_to())
+                .unwrap_or_default()
+                .iter()
+                .filter(|b| **b == b'\n')
+                .count()
+                + 1;
+            failed(&path, &format!("line {line}: not UTF-8 text"))
+        })?;
+        files.push(PolicyText { name: path.display().to_string(), text });
+    }
+    Ok(files)
 }

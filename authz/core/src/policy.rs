@@ -1,9 +1,15 @@
 //! The policy in its two representations: the document as written, and the compiled immutable snapshot.
 
+mod compile;
+pub mod diagnostic;
 pub mod document;
+pub mod schema;
+mod yaml;
 
 use std::{sync::Arc, time::Duration};
 
+pub use compile::{Compiled, Overrides, compile};
+pub use diagnostic::{Diagnostic, PolicyText};
 pub use document::{LimiterBackend, OnRedisDown, OnStoreDown, PolicyDocument, TokenAlgorithm};
 
 use crate::{

@@ -1,0 +1,219 @@
+//! The JSON Schema of the policy document, and the check of a tree against it.
+//!
+//! schemars makes the schema from the document's own types, so editor completion, documentation and this check cannot
+//! drift apart. The check reports everything that is wrong, each with its place.
+
+use serde_json::{Map, Value as Json};
+
+use super::{
+    diagnostic::{Findings, did_you_mean},
+    document::PolicyDocument,
+    yaml::{Node, Value},
+};
+
+/// The JSON Schema (draft 2020-12) of a policy document.
+pub fn json_schema() -> Json {
+    let mut schema = schemars::schema_for!(PolicyDocument).to_value();
+    if let Some(object) = schema.as_object_mut() {
+        object.insert("$id".into(), "urn:docsgate:schema:policy:v1".into());
+        object.insert("title".into(), "docsgate policy".into());
+    }
+    schema
+}
+
+/// Reports every place in which `node` does not have the form of a policy document.
+pub(super) fn check(node: &Node, findings: &mut Findings<'_>) {
+    let schema = json_schema();
+    let empty = Map::new();
+    let definitions = schema.get("$defs").and_then(Json::as_object).unwrap_or(&empty);
+    Checker { definitions }.check(&schema, node, "the policy", findings);
+}
+
+struct Checker<'s> {
+    definitions: &'s Map<String, Json>,
+}
+
+impl<'s> Checker<'s> {
+    fn check(&self, schema: &'s Json, node: &Node, name: &str, findings: &mut Findings<'_>) {
+        let schema = self.resolve(schema);
+        if let Some(choices) = schema.get("anyOf").or_else(|| schema.get("oneOf")).and_then(Json::as_array) {
+            return self.check_choice(choices, node, name, findings);
+        }
+        if let Some(allowed) = schema.get("enum").and_then(Json::as_array) {
+            return check_words(&allowed.iter().filter_map(Json::as_str).collect::<Vec<_>>(), node, name, findings);
+        }
+        if let Some(word) = schema.get("const").and_then(Json::as_str) {
+            return check_words(&[word], node, name, findings);
+        }
+        let types = types(schema);
+        if !types.is_empty() && !types.iter().any(|kind| has_type(&node.value, kind)) {
+            let expected: Vec<&str> = types.iter().filter(|kind| **kind != "null").map(|kind| in_words(kind)).collect();
+            let quote =
+                matches!(node.value, Value::Integer(_) | Value::Float(_) | Value::Bool(_)) && types.contains(&"string");
+            let help = quote.then(|| "put it into quotation marks".to_owned());
+            let message = format!("{name} is {}; expected {}", node.value.kind(), expected.join(" or "));
+            return findings.error(node.at, message, help);
+        }
+        match &node.value {
+            Value::Map(entries) => self.check_map(schema, entries, node, name, findings),
+            Value::List(items) => {
+                if let Some(schema) = schema.get("items") {
+                    for item in items {
+                        self.check(schema, item, &format!("an item of {name}"), findings);
+                    }
+                }
+            }
+            Value::Integer(number) => {
+                let bound = |key: &str| schema.get(key).and_then(Json::as_f64);
+                #[expect(clippy::cast_precision_loss, reason = "bounds of integers in policies are far below 2^52")]
+                let value = *number as f64;
+                if bound("minimum").is_some_and(|least| value < least)
+                    || bound("maximum").is_some_and(|most| value > most)
+                {
+                    let (least, most) =
+                        (bound("minimum").unwrap_or(0.0), bound("maximum").unwrap_or(f64::from(u32::MAX)));
+                    findings.error(
+                        node.at,
+                        format!("{name} is {number}; expected a number from {least} to {most}"),
+                        None,
+                    );
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn check_map(
+        &self,
+        schema: &'s Json,
+        entries: &[(String, super::diagnostic::Position, Node)],
+        node: &Node,
+        name: &str,
+        findings: &mut Findings<'_>,
+    ) {
+        let properties = schema.get("properties").and_then(Json::as_object);
+        let additional = schema.get("additionalProperties");
+        for (key, at, value) in entries {
+            if let Some(property) = properties.and_then(|properties| properties.get(key)) {
+                self.check(property, value, &format!("`{key}`"), findings);
+            } else if let Some(schema) = additional.filter(|schema| schema.is_object() || **schema == Json::Bool(true))
+            {
+                self.check(schema, value, &format!("`{key}`"), findings);
+            } else {
+                let mut known: Vec<&str> = properties.into_iter().flatten().map(|(name, _)| name.as_str()).collect();
+                known.sort_unstable();
+                let help = did_you_mean(key, known.iter().copied())
+                    .unwrap_or_else(|| format!("known here: {}", known.join(", ")));
+                findings.error(*at, format!("unknown field `{key}` in {name}"), Some(help));
+            }
+        }
+        let required = schema.get("required").and_then(Json::as_array).map(Vec::as_slice).unwrap_or_default();
+        for missing in
+            required.iter().filter_map(Json::as_str).filter(|key| !entries.iter().any(|(name, _, _)| name == key))
+        {
+            findings.error(node.at, format!("{name} lacks the field `{missing}`"), None);
+        }
+    }
+
+    /// One of several forms: the one whose type fits says what is wrong.
+    fn check_choice(&self, choices: &'s [Json], node: &Node, name: &str, findings: &mut Findings<'_>) {
+        let words: Vec<&str> = choices
+            .iter()
+            .map(|choice| self.resolve(choice))
+            .flat_map(|choice| {
+                let listed = choice.get("enum").and_then(Json::as_array).into_iter().flatten().filter_map(Json::as_str);
+                listed.chain(choice.get("const").and_then(Json::as_str))
+            })
+            .collect();
+        if !words.is_empty() && !matches!(node.value, Value::Map(_) | Value::List(_)) {
+            if matches!(node.value, Value::Null)
+                && choices.iter().any(|choice| types(self.resolve(choice)).contains(&"null"))
+            {
+                return;
+            }
+            return check_words(&words, node, name, findings);
+        }
+        let fitting: Vec<&Json> = choices
+            .iter()
+            .filter(|choice| {
+                let choice = self.resolve(choice);
+                let kinds = types(choice);
+                kinds.iter().any(|kind| has_type(&node.value, kind))
+                    || (kinds.is_empty() && choice.get("oneOf").is_some())
+            })
+            .collect();
+        let has_own_key =
+            |choice: &&&Json| match (&node.value, self.resolve(choice).get("properties").and_then(Json::as_object)) {
+                (Value::Map(entries), Some(properties)) => {
+                    entries.iter().any(|(key, _, _)| properties.contains_key(key))
+                }
+                _ => false,
+            };
+        match fitting.iter().find(has_own_key).or_else(|| fitting.first()) {
+            Some(choice) => self.check(choice, node, name, findings),
+            None => {
+                let expected: Vec<&str> = choices
+                    .iter()
+                    .flat_map(|choice| types(self.resolve(choice)))
+                    .filter(|kind| *kind != "null")
+                    .map(in_words)
+                    .collect();
+                findings.error(
+                    node.at,
+                    format!("{name} is {}; expected {}", node.value.kind(), expected.join(" or ")),
+                    None,
+                );
+            }
+        }
+    }
+
+    fn resolve(&self, schema: &'s Json) -> &'s Json {
+        let name = schema.get("$ref").and_then(Json::as_str).and_then(|reference| reference.strip_prefix("#/$defs/"));
+        name.and_then(|name| self.definitions.get(name)).unwrap_or(schema)
+    }
+}
+
+fn check_words(allowed: &[&str], node: &Node, name: &str, findings: &mut Findings<'_>) {
+    let expected = allowed.join("`, `");
+    match &node.value {
+        Value::String(word) if allowed.contains(&word.as_str()) => {}
+        Value::String(word) => {
+            let help = did_you_mean(word, allowed.iter().copied());
+            findings.error(node.at, format!("{name} is `{word}`; expected one of `{expected}`"), help);
+        }
+        other => findings.error(node.at, format!("{name} is {}; expected one of `{expected}`", other.kind()), None),
+    }
+}
+
+fn types(schema: &Json) -> Vec<&str> {
+    match schema.get("type") {
+        Some(Json::String(kind)) => vec![kind],
+        Some(Json::Array(kinds)) => kinds.iter().filter_map(Json::as_str).collect(),
+        _ => Vec::new(),
+    }
+}
+
+fn has_type(value: &Value, kind: &str) -> bool {
+    matches!(
+        (value, kind),
+        (Value::Null, "null")
+            | (Value::Bool(_), "boolean")
+            | (Value::Integer(_), "integer" | "number")
+            | (Value::Float(_), "number")
+            | (Value::String(_), "string")
+            | (Value::List(_), "array")
+            | (Value::Map(_), "object")
+    )
+}
+
+fn in_words(kind: &str) -> &str {
+    match kind {
+        "boolean" => "true or false",
+        "integer" => "a whole number",
+        "number" => "a number",
+        "string" => "text",
+        "array" => "a list",
+        "object" => "a map",
+        other => other,
+    }
+}
