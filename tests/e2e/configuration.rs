@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use docsgate_harness::{envoy, paths};
+use docsgate_harness::{authz, envoy, paths};
 
 use crate::gate::{Gate, eventually, ok, problem};
 
@@ -25,6 +25,19 @@ fn the_shipped_bootstrap_fails_closed() {
     assert!(text.contains(r#""failure_mode_allow":false"#), "{text}");
     assert!(text.contains("REJECT_REQUEST"), "{text}");
     assert!(!text.contains(r#""clear_route_cache":true"#), "{text}");
+}
+
+#[test]
+fn authz_accepts_every_shipped_policy() {
+    let mut seen = 0;
+    for entry in fs::read_dir(paths::repository().unwrap().join("policies")).unwrap().flatten() {
+        let policy = entry.path().join("policy.yaml");
+        if policy.is_file() {
+            authz::command(&["check", policy.to_str().unwrap()]).unwrap_or_else(|error| panic!("{error:#}"));
+            seen += 1;
+        }
+    }
+    assert!(seen > 0);
 }
 
 #[test]

@@ -127,7 +127,9 @@ impl<'a, I: granit_parser::BorrowedInput<'a>> Builder<'a, I> {
     }
 
     fn next(&mut self) -> Result<(Event<'a>, Position), Broken> {
-        match self.events.next_event() {
+        // Comments are events too.
+        let event = self.events.by_ref().find(|event| !matches!(event, Ok((Event::Comment(..), _))));
+        match event {
             Some(Ok((event, span))) => Ok((event, self.at(&span))),
             Some(Err(error)) => {
                 let at =
