@@ -1,5 +1,8 @@
 //! Step 6: who is calling.
 
+pub mod jwks;
+pub mod token;
+
 use crate::{
     cors::CorsVerdict,
     entitlement::{MemberId, MemberRecord},

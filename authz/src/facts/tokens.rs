@@ -1,30 +1,125 @@
-//! TEMP
-#![allow(missing_docs)]
-use authz_core::{identity::*, policy::Snapshot, route::Route, time::Timestamp};
+//! Token verification with live keys: who issued it, with which key, and has it been seen before.
+
+pub mod cache;
+pub mod keys;
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use authz_core::{
+    identity::{TokenFault, TokenSource, VerifiedToken, token},
+    policy::{Issuer, KeySource, Snapshot},
+    route::Route,
+    time::Timestamp,
+};
 use prometheus_client::registry::Registry;
-use std::sync::Arc;
-#[derive(Debug)]
-pub struct Tokens;
-#[derive(Debug)]
+
+use cache::VerifiedCache;
+use keys::{KeyMetrics, KeyState};
+
+/// Process settings for tokens.
+#[derive(Debug, Clone, Copy)]
 pub struct TokenOptions {
+    /// Keys may be fetched over http (development).
     pub allow_http: bool,
 }
+
+/// Verifies tokens and keeps the keys of all issuers fresh.
+#[derive(Debug)]
+pub struct Tokens {
+    options: TokenOptions,
+    /// One state for each place that keys come from, while the policy names it.
+    states: Mutex<HashMap<KeySource, Arc<KeyState>>>,
+    cache: VerifiedCache,
+    metrics: KeyMetrics,
+}
+
 impl Tokens {
-    pub fn new(_: TokenOptions, _: &mut Registry) -> Arc<Self> {
-        Arc::new(Self)
+    /// Without any keys; [`Tokens::apply`] says where they come from.
+    pub fn new(options: TokenOptions, registry: &mut Registry) -> Arc<Self> {
+        Arc::new(Self {
+            options,
+            states: Mutex::default(),
+            cache: VerifiedCache::new(registry),
+            metrics: KeyMetrics::new(registry),
+        })
     }
-    pub fn apply(self: &Arc<Self>, _: &Snapshot) {}
+
+    /// Follows the key sources of this policy: new ones are fetched at once, known ones keep their keys, others stop.
+    pub fn apply(self: &Arc<Self>, policy: &Snapshot) {
+        let mut states = self.states.lock().unwrap_or_else(PoisonError::into_inner);
+        states.retain(|source, _| policy.issuers.iter().any(|issuer| issuer.keys == *source));
+        for issuer in &policy.issuers {
+            let state = states.entry(issuer.keys.clone()).or_insert_with(|| {
+                KeyState::follow(issuer.keys.clone(), self.options.allow_http, self.metrics.clone())
+            });
+            state.set_refresh(issuer.refresh);
+        }
+    }
+
+    /// Verifies a token against the issuers that `route` accepts.
+    ///
+    /// # Errors
+    /// [`TokenFault`], the first that was found.
     pub async fn verify(
         &self,
-        _: &str,
-        _: &TokenSource,
-        _: &Route,
-        _: &Snapshot,
-        _: Timestamp,
+        token: &str,
+        source: &TokenSource,
+        route: &Route,
+        policy: &Snapshot,
+        now: Timestamp,
     ) -> Result<VerifiedToken, TokenFault> {
-        Err(TokenFault::NoKeys)
+        let claimed = token::claimed_issuer(token)?;
+        let issuer = route
+            .issuers
+            .iter()
+            .filter_map(|index| policy.issuers.get(*index))
+            .find(|issuer| issuer.issuer == claimed)
+            .ok_or(TokenFault::UnknownIssuer)?;
+        let state = self.state(&issuer.keys).ok_or(TokenFault::NoKeys)?;
+        let result = self.verify_with(token, issuer, &state, source, now);
+        if result != Err(TokenFault::UnknownKey) && result != Err(TokenFault::NoKeys) {
+            return result;
+        }
+        // The issuer may have a new key: ask, at most once in an interval whatever arrives.
+        if !state.refetched_on_demand().await {
+            return result;
+        }
+        self.verify_with(token, issuer, &state, source, now)
     }
-    pub fn readiness(&self, _: &Snapshot) -> Result<(), String> {
+
+    fn verify_with(
+        &self,
+        token: &str,
+        issuer: &Arc<Issuer>,
+        state: &KeyState,
+        source: &TokenSource,
+        now: Timestamp,
+    ) -> Result<VerifiedToken, TokenFault> {
+        let loaded = state.usable(issuer.max_stale).ok_or(TokenFault::NoKeys)?;
+        self.cache.get_or_verify(token, issuer, loaded.generation, source, now, || {
+            token::verify(token, &loaded.keys, issuer, source, now)
+        })
+    }
+
+    fn state(&self, source: &KeySource) -> Option<Arc<KeyState>> {
+        self.states.lock().unwrap_or_else(PoisonError::into_inner).get(source).cloned()
+    }
+
+    /// Whether every issuer that must have keys before the gate is ready has them.
+    ///
+    /// # Errors
+    /// Names the issuer that has none, and why.
+    pub fn readiness(&self, policy: &Snapshot) -> Result<(), String> {
+        for issuer in policy.issuers.iter().filter(|issuer| !issuer.ready_without_keys) {
+            let state = self.state(&issuer.keys);
+            if state.as_ref().and_then(|state| state.usable(issuer.max_stale)).is_none() {
+                let why = state.and_then(|state| state.last_error()).unwrap_or_else(|| "not fetched yet".into());
+                return Err(format!("the keys of issuer `{}` are not known: {why}", issuer.name));
+            }
+        }
         Ok(())
     }
 }

@@ -1,0 +1,122 @@
+//! What was verified is not verified again, and what failed fails cheaply.
+//!
+//! Entries are keyed by the SHA-256 of the token, never by the token. They carry the generation of the key set: a
+//! withdrawn key voids whatever it had verified. Times are checked again at every use.
+
+use std::{sync::Arc, time::Duration};
+
+use authz_core::{
+    identity::{TokenFault, TokenSource, VerifiedToken},
+    policy::Issuer,
+    time::Timestamp,
+};
+use moka::sync::Cache;
+use prometheus_client::{
+    encoding::EncodeLabelSet,
+    metrics::{counter::Counter, family::Family},
+    registry::Registry,
+};
+use sha2::{Digest, Sha256};
+
+/// Most verified tokens remembered; each has a few hundred bytes.
+const MAX_VERIFIED: u64 = 100_000;
+/// Most failures remembered.
+const MAX_FAILED: u64 = 20_000;
+/// Longest time that a verified token is remembered.
+const VERIFIED_FOR: Duration = Duration::from_secs(600);
+/// Time that a failure is remembered: long enough to make a flood of one bad token cheap.
+const FAILED_FOR: Duration = Duration::from_secs(10);
+
+type DigestKey = [u8; 32];
+
+#[derive(Debug, Clone)]
+struct Verified {
+    token: VerifiedToken,
+    issuer: Arc<Issuer>,
+    source: TokenSource,
+    generation: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CacheLabels {
+    result: &'static str,
+}
+
+/// Remembers verifications.
+#[derive(Debug)]
+pub struct VerifiedCache {
+    verified: Cache<DigestKey, Verified>,
+    failed: Cache<(DigestKey, u64), TokenFault>,
+    lookups: Family<CacheLabels, Counter>,
+}
+
+impl VerifiedCache {
+    /// Empty.
+    pub fn new(registry: &mut Registry) -> Self {
+        let lookups = Family::default();
+        registry.register(
+            "docsgate_authz_token_cache_lookups",
+            "Look-ups of verified tokens, by result",
+            Family::clone(&lookups),
+        );
+        Self {
+            verified: Cache::builder().max_capacity(MAX_VERIFIED).time_to_live(VERIFIED_FOR).build(),
+            failed: Cache::builder().max_capacity(MAX_FAILED).time_to_live(FAILED_FOR).build(),
+            lookups,
+        }
+    }
+
+    /// The remembered result, or that of `verify`.
+    ///
+    /// # Errors
+    /// The remembered or fresh [`TokenFault`].
+    pub fn get_or_verify(
+        &self,
+        token: &str,
+        issuer: &Arc<Issuer>,
+        generation: u64,
+        source: &TokenSource,
+        now: Timestamp,
+        verify: impl FnOnce() -> Result<VerifiedToken, TokenFault>,
+    ) -> Result<VerifiedToken, TokenFault> {
+        let digest: DigestKey = Sha256::digest(token.as_bytes()).into();
+        if let Some(known) = self.verified.get(&digest) {
+            let same = known.generation == generation && known.source == *source && same_issuer(&known.issuer, issuer);
+            if same && now < known.token.expires.plus(issuer.leeway) {
+                self.count("hit");
+                return Ok(known.token);
+            }
+            self.verified.invalidate(&digest);
+        }
+        if let Some(fault) = self.failed.get(&(digest, generation)) {
+            self.count("failed_hit");
+            return Err(fault);
+        }
+        self.count("miss");
+        let result = verify();
+        match &result {
+            Ok(verified) => {
+                let entry = Verified {
+                    token: verified.clone(),
+                    issuer: Arc::clone(issuer),
+                    source: source.clone(),
+                    generation,
+                };
+                self.verified.insert(digest, entry);
+            }
+            // Only what can never become true under these keys; an unknown key may be known in a moment.
+            Err(TokenFault::BadSignature) => self.failed.insert((digest, generation), TokenFault::BadSignature),
+            Err(_) => {}
+        }
+        result
+    }
+
+    fn count(&self, result: &'static str) {
+        self.lookups.get_or_create(&CacheLabels { result }).inc();
+    }
+}
+
+/// A changed policy may accept less than the one that was in force.
+fn same_issuer(known: &Arc<Issuer>, issuer: &Arc<Issuer>) -> bool {
+    Arc::ptr_eq(known, issuer) || known == issuer
+}

@@ -1,0 +1,332 @@
+//! The keys of one issuer, kept fresh in the background: by URL with HTTP's own caching rules, or from a file.
+
+use std::{
+    path::Path,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant, SystemTime},
+};
+
+use arc_swap::ArcSwapOption;
+use authz_core::{
+    identity::jwks::{KeySet, MAX_SET_BYTES},
+    policy::KeySource,
+};
+use prometheus_client::{
+    encoding::EncodeLabelSet,
+    metrics::{counter::Counter, family::Family, gauge::Gauge},
+    registry::Registry,
+};
+use reqwest::{StatusCode, header};
+use tokio::{
+    sync::{Notify, watch},
+    task::JoinHandle,
+    time::timeout,
+};
+
+/// Time for one fetch.
+const FETCH: Duration = Duration::from_secs(5);
+/// At most one fetch on demand in this time, whatever arrives.
+const ON_DEMAND_EVERY: Duration = Duration::from_secs(10);
+/// Time that a decision waits for a fetch on demand.
+const ON_DEMAND_WAIT: Duration = Duration::from_millis(60);
+/// Shortest and longest time between fetches, whatever the response says.
+const FRESH: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(3600));
+/// First pause after a failed fetch; doubles up to a minute.
+const RETRY: Duration = Duration::from_secs(1);
+/// How often a file is looked at.
+const FILE_EVERY: Duration = Duration::from_secs(1);
+
+/// Keys and when they were last known to be the issuer's.
+#[derive(Debug)]
+pub struct LoadedKeys {
+    /// The keys.
+    pub keys: KeySet,
+    /// Grows with every set that differs from the one before.
+    pub generation: u64,
+    content: Vec<u8>,
+    confirmed: Mutex<Instant>,
+}
+
+/// The keys of one source and the task that keeps them fresh. The task ends when this is dropped.
+#[derive(Debug)]
+pub struct KeyState {
+    shared: Arc<Shared>,
+    task: JoinHandle<()>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    source: KeySource,
+    allow_http: bool,
+    loaded: ArcSwapOption<LoadedKeys>,
+    refresh_millis: AtomicU64,
+    last_error: Mutex<Option<String>>,
+    last_demand: Mutex<Option<Instant>>,
+    demand: Notify,
+    /// Counts fetches that have ended.
+    fetched: watch::Sender<u64>,
+    metrics: KeyMetrics,
+}
+
+impl Drop for KeyState {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl KeyState {
+    /// Begins to follow a source; the first fetch starts at once.
+    pub fn follow(source: KeySource, allow_http: bool, metrics: KeyMetrics) -> Arc<Self> {
+        let shared = Arc::new(Shared {
+            source,
+            allow_http,
+            loaded: ArcSwapOption::empty(),
+            refresh_millis: AtomicU64::new(300_000),
+            last_error: Mutex::default(),
+            last_demand: Mutex::default(),
+            demand: Notify::new(),
+            fetched: watch::Sender::new(0),
+            metrics,
+        });
+        let task = match &shared.source {
+            KeySource::Url(_) => tokio::spawn(Arc::clone(&shared).follow_url()),
+            KeySource::File(_) => tokio::spawn(Arc::clone(&shared).follow_file()),
+        };
+        Arc::new(Self { shared, task })
+    }
+
+    /// How often to fetch when the response does not say.
+    pub fn set_refresh(&self, refresh: Duration) {
+        self.shared.refresh_millis.store(u64::try_from(refresh.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    /// The keys, unless they are unknown or were last confirmed longer ago than `max_stale`.
+    pub fn usable(&self, max_stale: Duration) -> Option<Arc<LoadedKeys>> {
+        let refresh = Duration::from_millis(self.shared.refresh_millis.load(Ordering::Relaxed));
+        let loaded = self.shared.loaded.load_full()?;
+        let age = loaded.confirmed.lock().unwrap_or_else(PoisonError::into_inner).elapsed();
+        (age <= refresh.max(FRESH.1) + max_stale).then_some(loaded)
+    }
+
+    /// Why the last fetch failed, if it did.
+    pub fn last_error(&self) -> Option<String> {
+        self.shared.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Asks for a fetch because a token named a key that is not known, and waits for it a moment. `false` when one was
+    /// asked for only just now. All that wait share one fetch.
+    pub async fn refetched_on_demand(&self) -> bool {
+        let mut fetched = self.shared.fetched.subscribe();
+        fetched.mark_unchanged();
+        {
+            let mut last = self.shared.last_demand.lock().unwrap_or_else(PoisonError::into_inner);
+            match *last {
+                Some(at) if at.elapsed() < ON_DEMAND_WAIT => {}
+                Some(at) if at.elapsed() < ON_DEMAND_EVERY => return false,
+                _ => {
+                    *last = Some(Instant::now());
+                    self.shared.demand.notify_one();
+                }
+            }
+        }
+        timeout(ON_DEMAND_WAIT, fetched.changed()).await.is_ok()
+    }
+}
+
+impl Shared {
+    /// Fetches for ever: when fresh keys are due, when somebody asks, and after a pause when it failed.
+    async fn follow_url(self: Arc<Self>) {
+        let KeySource::Url(url) = &self.source else { return };
+        let client = match client() {
+            Ok(client) => client,
+            Err(error) => return self.failed(&error.to_string()),
+        };
+        let (mut etag, mut retry) = (None, RETRY);
+        loop {
+            let pause = match self.fetch(&client, url, &mut etag).await {
+                Ok(fresh_for) => {
+                    retry = RETRY;
+                    *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = None;
+                    self.metrics.succeeded();
+                    fresh_for
+                        .unwrap_or_else(|| Duration::from_millis(self.refresh_millis.load(Ordering::Relaxed)))
+                        .clamp(FRESH.0, FRESH.1)
+                }
+                Err(error) => {
+                    self.failed(&error);
+                    retry = (retry * 2).min(Duration::from_secs(60));
+                    // Many replicas must not ask in step.
+                    retry.mul_f64(rand::random_range(0.7..1.0))
+                }
+            };
+            self.fetched.send_modify(|count| *count += 1);
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = self.demand.notified() => {}
+            }
+        }
+    }
+
+    /// One fetch. Returns how long the response says that it is fresh.
+    async fn fetch(
+        &self,
+        client: &reqwest::Client,
+        url: &str,
+        etag: &mut Option<header::HeaderValue>,
+    ) -> Result<Option<Duration>, String> {
+        if !self.allow_http && !url.starts_with("https://") {
+            return Err(format!("{url}: keys are fetched over https only (--allow-http-jwks is for development)"));
+        }
+        let mut request = client.get(url).header(header::ACCEPT, "application/jwk-set+json, application/json");
+        if let (Some(etag), true) = (etag.as_ref(), self.loaded.load().is_some()) {
+            request = request.header(header::IF_NONE_MATCH, etag.clone());
+        }
+        let mut response = request.send().await.map_err(|error| describe(url, &error))?;
+        let fresh_for = max_age(response.headers());
+        if response.status() == StatusCode::NOT_MODIFIED
+            && let Some(loaded) = self.loaded.load_full()
+        {
+            *loaded.confirmed.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+            return Ok(fresh_for);
+        }
+        if response.status() != StatusCode::OK {
+            return Err(format!(
+                "{url}: status {}; expected 200 (redirects are not followed)",
+                response.status().as_u16()
+            ));
+        }
+        let mut content = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(|error| describe(url, &error))? {
+            if content.len() + chunk.len() > MAX_SET_BYTES {
+                return Err(format!("{url}: more than {MAX_SET_BYTES} bytes"));
+            }
+            content.extend_from_slice(&chunk);
+        }
+        self.adopt(content).map_err(|error| format!("{url}: {error}"))?;
+        *etag = response.headers().get(header::ETAG).cloned();
+        Ok(fresh_for)
+    }
+
+    /// Follows a file by its content: a mounted Secret or ConfigMap swaps a symbolic link.
+    async fn follow_file(self: Arc<Self>) {
+        let KeySource::File(path) = &self.source else { return };
+        let mut every = tokio::time::interval(FILE_EVERY);
+        loop {
+            every.tick().await;
+            match read(Path::new(path)).await.and_then(|content| self.adopt(content)) {
+                Ok(()) => *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = None,
+                Err(error) => self.failed(&format!("{path}: {error}")),
+            }
+            self.fetched.send_modify(|count| *count += 1);
+        }
+    }
+
+    /// Puts a set in force if it is usable and differs. The last good one stays otherwise.
+    fn adopt(&self, content: Vec<u8>) -> Result<(), String> {
+        let before = self.loaded.load_full();
+        if let Some(before) = before.as_ref().filter(|before| before.content == content) {
+            *before.confirmed.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+            return Ok(());
+        }
+        let keys = KeySet::parse(&content).map_err(|fault| fault.to_string())?;
+        for skipped in keys.skipped() {
+            tracing::warn!(skipped, "a key of the set is not used");
+        }
+        tracing::info!(source = ?self.source, keys = keys.len(), "token keys loaded");
+        let generation = before.map_or(1, |before| before.generation + 1);
+        self.metrics.keys.set(i64::try_from(keys.len()).unwrap_or(i64::MAX));
+        let loaded = LoadedKeys { keys, generation, content, confirmed: Mutex::new(Instant::now()) };
+        self.loaded.store(Some(Arc::new(loaded)));
+        Ok(())
+    }
+
+    fn failed(&self, error: &str) {
+        self.metrics.fetches.get_or_create(&FetchLabels { result: "failed" }).inc();
+        let mut last = self.last_error.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.as_deref() != Some(error) {
+            let kept = self.loaded.load().is_some();
+            tracing::error!(error, kept, "token keys cannot be refreshed");
+        }
+        *last = Some(error.to_owned());
+    }
+}
+
+fn client() -> reqwest::Result<reqwest::Client> {
+    reqwest::Client::builder()
+        .timeout(FETCH)
+        .connect_timeout(FETCH)
+        .redirect(reqwest::redirect::Policy::none())
+        .user_agent(concat!("docsgate-authz/", env!("CARGO_PKG_VERSION")))
+        .build()
+}
+
+/// The error with its causes: reqwest's own text hides the reason.
+fn describe(url: &str, error: &reqwest::Error) -> String {
+    let mut text = format!("{url}: cannot be fetched");
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
+
+async fn read(path: &Path) -> Result<Vec<u8>, String> {
+    let size = tokio::fs::metadata(path).await.map_err(|error| error.to_string())?.len();
+    if size > MAX_SET_BYTES as u64 {
+        return Err(format!("more than {MAX_SET_BYTES} bytes"));
+    }
+    tokio::fs::read(path).await.map_err(|error| error.to_string())
+}
+
+/// `max-age` of `Cache-Control` (RFC 9111); `no-cache` and `no-store` mean zero.
+fn max_age(headers: &header::HeaderMap) -> Option<Duration> {
+    let value = headers.get(header::CACHE_CONTROL)?.to_str().ok()?;
+    value.split(',').map(str::trim).find_map(|directive| match directive.split_once('=') {
+        Some((name, seconds)) if name.eq_ignore_ascii_case("max-age") => {
+            seconds.trim_matches('"').parse().ok().map(Duration::from_secs)
+        }
+        None if directive.eq_ignore_ascii_case("no-cache") || directive.eq_ignore_ascii_case("no-store") => {
+            Some(Duration::ZERO)
+        }
+        _ => None,
+    })
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct FetchLabels {
+    result: &'static str,
+}
+
+/// Metrics of key sets.
+#[derive(Debug, Clone)]
+pub struct KeyMetrics {
+    fetches: Family<FetchLabels, Counter>,
+    keys: Gauge,
+    fetched_at: Gauge,
+}
+
+impl KeyMetrics {
+    /// Registers the metrics.
+    pub fn new(registry: &mut Registry) -> Self {
+        let metrics = Self { fetches: Family::default(), keys: Gauge::default(), fetched_at: Gauge::default() };
+        registry.register("docsgate_authz_jwks_fetches", "Fetches of token keys, by result", metrics.fetches.clone());
+        registry.register("docsgate_authz_jwks_keys", "Usable token keys of the set loaded last", metrics.keys.clone());
+        registry.register(
+            "docsgate_authz_jwks_fetched_timestamp_seconds",
+            "When token keys were last fetched",
+            metrics.fetched_at.clone(),
+        );
+        metrics
+    }
+
+    fn succeeded(&self) {
+        self.fetches.get_or_create(&FetchLabels { result: "ok" }).inc();
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+        self.fetched_at.set(i64::try_from(now).unwrap_or(i64::MAX));
+    }
+}
