@@ -1,0 +1,3 @@
+//! docsgate's grounded documentation retrieval backend.
+
+pub mod index;
