@@ -1,20 +1,307 @@
-//! TEMP
-#![allow(missing_docs)]
-use crate::postgres::DatabaseUrls;
-use authz_core::{entitlement::*, identity::*, policy::EntitlementsPolicy, time::Timestamp};
-use prometheus_client::registry::Registry;
-use std::sync::Arc;
+//! Members and API keys, from Postgres through a cache that forgets nothing it must know and believes nothing it must not.
+//!
+//! - One flight: however many requests need a member, one query runs.
+//! - A change is told by the database (`LISTEN`) and voids the entry and whatever read is under way.
+//! - While the database cannot be read, entries serve up to `max_stale`; an entry that a change has voided does not.
+//! - Losing the listener marks every entry for revalidation; it deletes none.
+
+mod listen;
+pub(crate) mod query;
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use authz_core::{
+    entitlement::{MemberId, MemberRecord, Standing, StoreUnavailable},
+    identity::{ApiKeyFault, ApiKeyRecord},
+    policy::EntitlementsPolicy,
+    time::Timestamp,
+};
+use moka::sync::Cache;
+use prometheus_client::{
+    encoding::EncodeLabelSet,
+    metrics::{counter::Counter, family::Family, gauge::Gauge},
+    registry::Registry,
+};
+use tokio::sync::OnceCell;
+
+use crate::postgres::{Database, DatabaseUrls};
+
+/// What the store said of a member.
 #[derive(Debug)]
-pub struct Members;
+struct Entry {
+    record: Option<MemberRecord>,
+    revoked_tokens: Vec<String>,
+    loaded: Instant,
+    /// Between 0.8 and 1: entries that were loaded together do not expire together.
+    jitter: f64,
+    /// The listener's epoch when it was loaded; an older one must be revalidated.
+    epoch: u64,
+}
+
+/// A read under way, shared by all that need it.
+type Flight = Arc<OnceCell<Result<Arc<Entry>, StoreUnavailable>>>;
+
+/// Looks members and API keys up.
+#[derive(Debug)]
+pub struct Members {
+    database: Option<Arc<Database>>,
+    policy: RwLock<EntitlementsPolicy>,
+    entries: Cache<MemberId, Arc<Entry>>,
+    keys: Cache<String, Arc<query::KeyRow>>,
+    flights: Mutex<HashMap<MemberId, Flight>>,
+    /// Grows with every change that is told; a read that began before one is read again.
+    changes: AtomicU64,
+    /// Grows whenever changes may have been missed.
+    epoch: AtomicU64,
+    metrics: MemberMetrics,
+}
+
 impl Members {
-    pub fn start(_: Option<DatabaseUrls>, _: &EntitlementsPolicy, _: &mut Registry) -> Arc<Self> {
-        Arc::new(Self)
+    /// Starts without connecting: public documents do not wait for the database.
+    pub fn start(database: Option<DatabaseUrls>, policy: &EntitlementsPolicy, registry: &mut Registry) -> Arc<Self> {
+        let database = database.map(|urls| Database::new(&urls));
+        let members = Arc::new(Self {
+            entries: Cache::builder().max_capacity(policy.max_entries.into()).build(),
+            keys: Cache::builder().max_capacity(10_000).time_to_live(Duration::from_secs(3600)).build(),
+            database,
+            policy: RwLock::new(policy.clone()),
+            flights: Mutex::default(),
+            changes: AtomicU64::new(0),
+            epoch: AtomicU64::new(0),
+            metrics: MemberMetrics::new(registry),
+        });
+        if let Some(database) = &members.database {
+            tokio::spawn(Arc::clone(database).follow());
+            tokio::spawn(listen::follow(Arc::clone(database), Arc::clone(&members)));
+        }
+        members
     }
-    pub fn apply(&self, _: &EntitlementsPolicy) {}
-    pub async fn standing(&self, _: &MemberId, _: Option<&str>, _: Timestamp) -> Result<Standing, StoreUnavailable> {
+
+    /// Adopts new times; the bound on entries is set at start.
+    pub fn apply(&self, policy: &EntitlementsPolicy) {
+        *self.policy.write().unwrap_or_else(PoisonError::into_inner) = policy.clone();
+    }
+
+    /// What the store says of a member and of the token that names it.
+    ///
+    /// # Errors
+    /// [`StoreUnavailable`] when the store cannot be read and nothing recent enough is cached.
+    pub async fn standing(
+        self: &Arc<Self>,
+        member: &MemberId,
+        token_id: Option<&str>,
+        _now: Timestamp,
+    ) -> Result<Standing, StoreUnavailable> {
+        let policy = self.policy.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let cached = self.entries.get(member);
+        if let Some(entry) = &cached {
+            let ttl = if entry.record.is_some() { policy.ttl } else { policy.negative_ttl };
+            let fresh_for = ttl.mul_f64(entry.jitter);
+            let age = entry.loaded.elapsed();
+            if entry.epoch == self.epoch.load(Ordering::Acquire) && age < fresh_for {
+                self.metrics.count("hit");
+                // Ahead of its end, so that nobody waits for it.
+                if entry.record.is_some() && age > fresh_for.mul_f64(0.75) {
+                    let (members, member) = (Arc::clone(self), member.clone());
+                    tokio::spawn(async move { members.load(&member).await });
+                }
+                return Ok(standing(entry, token_id, None));
+            }
+        }
+        match self.load(member).await {
+            Ok(entry) => {
+                self.metrics.count("miss");
+                Ok(standing(&entry, token_id, None))
+            }
+            Err(unavailable) => {
+                // Looked up again: a change may have voided it while the read failed.
+                let kept = self
+                    .entries
+                    .get(member)
+                    .filter(|entry| entry.record.is_some() && entry.loaded.elapsed() < policy.max_stale);
+                match kept {
+                    Some(entry) => {
+                        self.metrics.count("stale");
+                        Ok(standing(&entry, token_id, Some(entry.loaded.elapsed())))
+                    }
+                    None => {
+                        self.metrics.count("unavailable");
+                        Err(unavailable)
+                    }
+                }
+            }
+        }
+    }
+
+    /// Reads a member; whoever needs the same one meanwhile shares the read.
+    async fn load(self: &Arc<Self>, member: &MemberId) -> Result<Arc<Entry>, StoreUnavailable> {
+        let flight =
+            Arc::clone(self.flights.lock().unwrap_or_else(PoisonError::into_inner).entry(member.clone()).or_default());
+        let result = flight
+            .get_or_init(|| async {
+                // A caller that goes away (its deadline has passed) must not end the read for the others.
+                let (members, member) = (Arc::clone(self), member.clone());
+                tokio::spawn(async move { members.read(&member).await }).await.unwrap_or(Err(StoreUnavailable))
+            })
+            .await
+            .clone();
+        let mut flights = self.flights.lock().unwrap_or_else(PoisonError::into_inner);
+        if flights.get(member).is_some_and(|current| Arc::ptr_eq(current, &flight)) {
+            flights.remove(member);
+        }
+        result
+    }
+
+    /// Reads until no change was told meanwhile, a few times at the most.
+    async fn read(&self, member: &MemberId) -> Result<Arc<Entry>, StoreUnavailable> {
+        let pool = self.database.as_ref().and_then(|database| database.pool()).ok_or(StoreUnavailable)?;
+        for _ in 0..4 {
+            let (changes, epoch) = (self.changes.load(Ordering::Acquire), self.epoch.load(Ordering::Acquire));
+            let row = query::standing(pool, member).await.map_err(|error| {
+                tracing::warn!(%error, "a member cannot be read");
+                StoreUnavailable
+            })?;
+            if self.changes.load(Ordering::Acquire) != changes {
+                continue;
+            }
+            let entry = Arc::new(Entry {
+                record: row.record,
+                revoked_tokens: row.revoked_tokens,
+                loaded: Instant::now(),
+                jitter: rand::random_range(0.8..1.0),
+                epoch,
+            });
+            self.entries.insert(member.clone(), Arc::clone(&entry));
+            // A change between the check and the insertion would otherwise be forgotten.
+            if self.changes.load(Ordering::Acquire) != changes {
+                self.entries.invalidate(member);
+                continue;
+            }
+            return Ok(entry);
+        }
         Err(StoreUnavailable)
     }
-    pub async fn api_key(&self, _: &str, _: Timestamp) -> Result<ApiKeyRecord, ApiKeyFault> {
-        Err(ApiKeyFault::Unknown)
+
+    /// Looks an API key up: `dg_ID_SECRET`, of which the store knows the id and a digest of the secret.
+    ///
+    /// # Errors
+    /// [`ApiKeyFault`].
+    pub async fn api_key(self: &Arc<Self>, key: &str, now: Timestamp) -> Result<ApiKeyRecord, ApiKeyFault> {
+        let (id, digest) = query::split_key(key).ok_or(ApiKeyFault::Malformed)?;
+        let row = match self.keys.get(id) {
+            Some(row)
+                if row.epoch == self.epoch.load(Ordering::Acquire)
+                    && row.loaded.elapsed() < Duration::from_secs(60) =>
+            {
+                row
+            }
+            cached => match self.read_key(id).await {
+                Ok(row) => row,
+                Err(()) => {
+                    let max_stale = self.policy.read().unwrap_or_else(PoisonError::into_inner).max_stale;
+                    cached.filter(|row| row.loaded.elapsed() < max_stale).ok_or(ApiKeyFault::StoreUnavailable)?
+                }
+            },
+        };
+        let Some(found) = &row.found else { return Err(ApiKeyFault::Unknown) };
+        let same = aws_lc_rs::constant_time::verify_slices_are_equal(&found.digest, &digest).is_ok();
+        if !same || !found.usable || found.ends.is_some_and(|ends| now >= ends) {
+            return Err(ApiKeyFault::Unknown);
+        }
+        match self.standing(&found.member, None, now).await {
+            Ok(Standing { record: Some(record), .. }) => Ok(ApiKeyRecord { id: id.to_owned(), record }),
+            Ok(_) => Err(ApiKeyFault::Unknown),
+            Err(StoreUnavailable) => Err(ApiKeyFault::StoreUnavailable),
+        }
+    }
+
+    async fn read_key(&self, id: &str) -> Result<Arc<query::KeyRow>, ()> {
+        let pool = self.database.as_ref().and_then(|database| database.pool()).ok_or(())?;
+        let (changes, epoch) = (self.changes.load(Ordering::Acquire), self.epoch.load(Ordering::Acquire));
+        let found =
+            query::api_key(pool, id).await.map_err(|error| tracing::warn!(%error, "an API key cannot be read"))?;
+        let row = Arc::new(query::KeyRow { found, loaded: Instant::now(), epoch });
+        if self.changes.load(Ordering::Acquire) == changes {
+            self.keys.insert(id.to_owned(), Arc::clone(&row));
+        }
+        Ok(row)
+    }
+
+    /// A change was told: of one member, or (with `None`) of anything.
+    fn changed(&self, member: Option<&MemberId>) {
+        self.changes.fetch_add(1, Ordering::AcqRel);
+        self.keys.invalidate_all();
+        match member {
+            Some(member) => {
+                // New requests must not join a read that began before the change.
+                self.flights.lock().unwrap_or_else(PoisonError::into_inner).remove(member);
+                self.entries.invalidate(member);
+            }
+            None => {
+                self.flights.lock().unwrap_or_else(PoisonError::into_inner).clear();
+                self.entries.invalidate_all();
+            }
+        }
+        self.metrics.invalidations.inc();
+    }
+
+    /// Changes may have been missed: every entry is read again before it counts as fresh.
+    fn may_have_missed_changes(&self) {
+        self.changes.fetch_add(1, Ordering::AcqRel);
+        self.epoch.fetch_add(1, Ordering::AcqRel);
+    }
+
+    fn listening(&self, connected: bool) {
+        self.metrics.listening.set(i64::from(connected));
+    }
+}
+
+fn standing(entry: &Entry, token_id: Option<&str>, stale_for: Option<Duration>) -> Standing {
+    Standing {
+        record: entry.record.clone(),
+        token_revoked: token_id.is_some_and(|id| entry.revoked_tokens.iter().any(|revoked| revoked == id)),
+        stale_for,
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct LookupLabels {
+    result: &'static str,
+}
+
+#[derive(Debug)]
+struct MemberMetrics {
+    lookups: Family<LookupLabels, Counter>,
+    invalidations: Counter,
+    listening: Gauge,
+}
+
+impl MemberMetrics {
+    fn new(registry: &mut Registry) -> Self {
+        let metrics =
+            Self { lookups: Family::default(), invalidations: Counter::default(), listening: Gauge::default() };
+        registry.register("docsgate_authz_member_lookups", "Look-ups of members, by result", metrics.lookups.clone());
+        registry.register(
+            "docsgate_authz_member_invalidations",
+            "Changes of members told by the database",
+            metrics.invalidations.clone(),
+        );
+        registry.register(
+            "docsgate_authz_database_listening",
+            "Whether changes are being told by the database",
+            metrics.listening.clone(),
+        );
+        metrics
+    }
+
+    fn count(&self, result: &'static str) {
+        self.lookups.get_or_create(&LookupLabels { result }).inc();
     }
 }
