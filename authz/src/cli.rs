@@ -3,6 +3,8 @@
 //! 0: done. 1: it was tried and failed, or the answer is no. 2: the command line or a setting is wrong.
 
 pub mod check;
+pub mod database;
+pub mod token;
 
 use std::{io::Write, process::ExitCode};
 
@@ -26,6 +28,14 @@ enum Command {
     Check(check::CheckArgs),
     /// Print the JSON Schema of the policy.
     Schema,
+    /// Bring the database schema to this version.
+    Migrate(database::DatabaseArgs),
+    /// Manage members and their entitlements.
+    Member(database::MemberArgs),
+    /// Manage API keys.
+    ApiKey(database::ApiKeyArgs),
+    /// Development tokens, and why a token would be refused.
+    Token(token::TokenArgs),
 }
 
 /// How a command prints its result.
@@ -52,6 +62,10 @@ pub fn main(cli: Cli) -> ExitCode {
         match cli.command {
             Command::Serve(config) => serve::run(*config).await.map(|()| ExitCode::SUCCESS),
             Command::Check(args) => check::run(&args),
+            Command::Migrate(args) => database::migrate(&args).await,
+            Command::Member(args) => database::member(&args).await,
+            Command::ApiKey(args) => database::api_key(&args).await,
+            Command::Token(args) => token::run(&args).await,
             Command::Schema => {
                 writeln!(std::io::stdout(), "{:#}", authz_core::policy::schema::json_schema())?;
                 Ok(ExitCode::SUCCESS)
