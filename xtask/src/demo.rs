@@ -74,6 +74,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     fs::create_dir_all(&state).with_context(|| format!("cannot create the state folder {}", state.display()))?;
     let state = state.canonicalize()?;
     let _alone = lock(&state)?;
+    let _ = fs::remove_file(state.join("env")); // of an earlier demo: nobody may take it for this one's
     if options.listen.port() != 0 {
         port::ensure_free(options.listen)?;
     }
@@ -98,7 +99,6 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let result = welcome(&stack, &wanted, &state).and_then(|()| watch(&mut stack));
     let stopping = Step::start("stopping Envoy, authz, copilot, issuer, Postgres");
     stack.stop();
-    let _ = fs::remove_file(state.join("env"));
     stopping.done("done");
     result.map(|()| ExitCode::SUCCESS)
 }

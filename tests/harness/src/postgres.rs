@@ -60,6 +60,7 @@ impl Postgres {
         if !data.join("PG_VERSION").is_file() {
             initialise(&bin, &data, &password, &account)?;
         }
+        forget_dead_postmaster(&data);
         let last = options.folder.join("port");
         let mut candidates: Vec<u16> =
             fs::read_to_string(&last).ok().and_then(|port| port.trim().parse().ok()).into_iter().collect();
@@ -180,6 +181,21 @@ fn launch(bin: &Path, data: &Path, port: u16, options: &Options, account: &Accou
         launch = launch.args(["-c", setting]);
     }
     account.apply(launch)
+}
+
+/// Removes the pid file of a postmaster that was killed, when its number looks alive all the same: taken over by
+/// another program, or a zombie that nobody collects (as in a container without an init).
+fn forget_dead_postmaster(data: &Path) {
+    let file = data.join("postmaster.pid");
+    let Some(pid) = fs::read_to_string(&file).ok().and_then(|text| text.lines().next()?.trim().parse::<u32>().ok())
+    else {
+        return;
+    };
+    let alive = fs::read_to_string(format!("/proc/{pid}/stat"))
+        .is_ok_and(|stat| stat.contains("(postgres)") && !stat.contains("(postgres) Z "));
+    if !alive {
+        let _ = fs::remove_file(file);
+    }
 }
 
 /// The postmaster writes its state into the eighth line of its own pid file: no connection is needed to ask.

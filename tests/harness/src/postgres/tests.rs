@@ -59,3 +59,17 @@ fn a_wrong_password_is_refused() {
     assert!(!output.status.success());
     assert!(String::from_utf8_lossy(&output.stderr).contains("password authentication failed"));
 }
+
+#[test]
+fn a_pid_file_of_a_killed_server_is_no_obstacle() {
+    let folder = open_folder();
+    let first = Postgres::start(&throw_away(folder.path())).unwrap();
+    first.process.kill();
+    // This very test is alive, and is no postmaster.
+    let file = first.data().join("postmaster.pid");
+    let text = fs::read_to_string(&file).unwrap();
+    let (_, rest) = text.split_once('\n').unwrap();
+    fs::write(&file, format!("{}\n{rest}", std::process::id())).unwrap();
+    let second = Postgres::start(&throw_away(folder.path())).unwrap();
+    assert_eq!(second.sql("postgres", "SELECT 1").unwrap().trim(), "1");
+}
