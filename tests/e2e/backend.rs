@@ -40,6 +40,14 @@ impl Backend {
         Self { address: ("127.0.0.1".into(), port), received }
     }
 
+    /// The corpus that the latest request was allowed.
+    pub(crate) fn latest_corpus(&self) -> String {
+        let received = self.received().pop().unwrap();
+        let corpora = received.all("x-docsgate-corpus");
+        assert_eq!(corpora.len(), 1, "{received:?}");
+        corpora[0].to_owned()
+    }
+
     /// What has reached it so far.
     pub(crate) fn received(&self) -> Vec<Received> {
         self.received.lock().unwrap().clone()

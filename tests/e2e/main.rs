@@ -12,6 +12,7 @@ mod answers;
 mod configuration;
 mod cors;
 mod demo;
+mod entitlements;
 mod failures;
 mod headers;
 mod identity;

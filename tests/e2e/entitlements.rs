@@ -1,0 +1,78 @@
+//! Entitlements come and go, and so does the database that holds them.
+
+use std::time::Instant;
+
+use docsgate_harness::authz::Authz;
+use docsgate_harness::postgres::{self, Postgres};
+
+use crate::backend::Backend;
+use crate::gate::{Gate, MEMBER, Wanted, eventually, problem};
+
+/// A gate in front of a backend that tells which corpus a request was allowed.
+struct Observed {
+    gate: Gate,
+    backend: Backend,
+}
+
+impl Observed {
+    fn start(own_postgres: bool) -> Self {
+        let backend = Backend::start(&[]);
+        let gate = Gate::with(Wanted { backend: Some(backend.address.clone()), own_postgres, ..Wanted::default() });
+        Self { gate, backend }
+    }
+
+    /// The corpus for the bearer of `token`; `None` when the request was refused.
+    fn corpus(&self, token: &str) -> Option<String> {
+        let answer = self.gate.http.get(self.gate.url("/echo")).bearer_auth(token).send().unwrap();
+        (answer.status() == 200).then(|| self.backend.latest_corpus())
+    }
+}
+
+#[test]
+fn a_grant_and_its_revocation_are_felt_within_a_second() {
+    let observed = Observed::start(false);
+    let token = observed.gate.token(MEMBER);
+    assert_eq!(observed.corpus(&token).as_deref(), Some("public"));
+    for (action, expected) in [("grant", "member"), ("revoke", "public"), ("grant", "member")] {
+        observed.gate.stack.member(action, MEMBER).unwrap();
+        let told = Instant::now();
+        eventually(action, || (observed.corpus(&token).as_deref() == Some(expected)).then_some(()));
+        assert!(told.elapsed().as_millis() < 1000, "{action} took {:?}", told.elapsed());
+    }
+}
+
+#[test]
+fn postgres_down_at_start_public_works_and_members_follow_when_it_is_back() {
+    let mut observed = Observed::start(true);
+    let token = observed.gate.member_token();
+    observed.gate.stack.authz.process.kill();
+    observed.gate.stack.postgres.process.kill();
+
+    observed.gate.stack.authz = Authz::start(&observed.gate.stack.authz_options).unwrap();
+    eventually("Envoy's connection to the new authz", || {
+        observed.gate.http.get(observed.gate.url("/echo")).send().ok().filter(|answer| answer.status() == 200)
+    });
+    assert_eq!(observed.corpus(&token).as_deref(), Some("public"));
+    let closed = observed.gate.search("buoys").header("x-only", "members").bearer_auth(&token).send().unwrap();
+    problem(closed, 503, "undecidable");
+
+    let folder = observed.gate.folder.path().join("postgres");
+    let back = Postgres::start(&postgres::Options { folder, durable: true, settings: Vec::new() }).unwrap();
+    assert_eq!(back.port(), observed.gate.stack.postgres.port(), "authz looks for it where it was");
+    eventually("the member corpus", || (observed.corpus(&token).as_deref() == Some("member")).then_some(()));
+    drop(observed); // authz holds connections
+}
+
+#[test]
+fn postgres_lost_later_is_not_felt_by_members_who_are_known() {
+    let observed = Observed::start(true);
+    let token = observed.gate.member_token();
+    eventually("the member corpus", || (observed.corpus(&token).as_deref() == Some("member")).then_some(()));
+    observed.gate.stack.postgres.process.kill();
+    for _ in 0..20 {
+        assert_eq!(observed.corpus(&token).as_deref(), Some("member"));
+    }
+    // Nothing is known of this one, and nothing can be asked.
+    let stranger = observed.gate.token("stranger@example.org");
+    assert_eq!(observed.corpus(&stranger).as_deref(), Some("public"));
+}
