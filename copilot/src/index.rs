@@ -1,9 +1,13 @@
 //! From chunks to an index, and back from disk.
 
+pub mod anchor;
+pub mod build;
 pub mod chunk;
 pub mod language;
 pub mod lexicon;
+pub mod markdown;
 pub mod reader;
 pub mod schema;
+pub mod site;
 pub mod tokenizer;
 pub mod writer;

@@ -1,3 +1,9 @@
-//! docsgate's grounded documentation retrieval backend.
+//! The `copilot` command: parse, dispatch, exit code.
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    copilot::cli::main(copilot::cli::Cli::parse())
+}

@@ -1,0 +1,4 @@
+//! A corpus as one file: the artifact that the docs build publishes and the service loads.
+
+pub mod artifact;
+pub mod manifest;

@@ -1,0 +1,347 @@
+//! Packing and opening artifacts: a tar, compressed with zstd, with the manifest first.
+//!
+//! An artifact comes over the network and is not believed: the manifest is verified before anything is unpacked, only
+//! the files that it lists are taken, each is bounded and its digest compared, and a directory appears in the cache all
+//! at once or not at all.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    io::{self, BufReader, BufWriter, Read, Write},
+    path::{Path, PathBuf},
+};
+
+use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
+use base64::{Engine, prelude::BASE64_STANDARD};
+use sha2::{Digest, Sha256};
+
+use super::manifest::{Manifest, hex};
+
+/// Largest artifact, unpacked.
+pub const MAX_UNPACKED_BYTES: u64 = 8 << 30;
+/// Largest manifest.
+const MAX_MANIFEST_BYTES: u64 = 1 << 20;
+/// Most files in an artifact; an index of one segment has about a dozen.
+const MAX_FILES: usize = 256;
+const MANIFEST: &str = "manifest.json";
+const SIGNATURE: &str = "manifest.sig";
+const COMPRESSION: i32 = 9;
+
+/// Why an artifact was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum ArtifactFault {
+    /// A file cannot be read or written.
+    #[error("{path}: {cause}")]
+    Io {
+        /// Which.
+        path: String,
+        /// Why.
+        cause: io::Error,
+    },
+    /// Not an artifact, truncated or damaged.
+    #[error("the artifact is corrupt: {0}")]
+    Corrupt(String),
+    /// It holds what an artifact never holds.
+    #[error("the artifact is refused: {0}")]
+    Refused(String),
+    /// A key is set and the artifact is not signed with it.
+    #[error("the artifact's signature is refused: {0}")]
+    Signature(&'static str),
+    /// Built by another version of this program.
+    #[error("the artifact cannot be served: {0}")]
+    Version(String),
+    /// It is the index of another corpus.
+    #[error("the artifact holds corpus `{found}`; expected `{expected}`")]
+    Corpus {
+        /// What it holds.
+        found: String,
+        /// What was asked for.
+        expected: String,
+    },
+}
+
+fn io_fault(path: &Path) -> impl Fn(io::Error) -> ArtifactFault + '_ {
+    move |cause| ArtifactFault::Io { path: path.display().to_string(), cause }
+}
+
+/// The public key that artifacts must be signed with.
+#[derive(Debug, Clone)]
+pub struct VerifyKey([u8; 32]);
+
+impl VerifyKey {
+    /// Parses 32 bytes in base64, as `copilot index keygen` prints them.
+    ///
+    /// # Errors
+    /// A sentence that says what was expected.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let bytes = BASE64_STANDARD.decode(text.trim()).ok().and_then(|bytes| bytes.try_into().ok());
+        bytes.map(Self).ok_or_else(|| "expected an Ed25519 public key: 32 bytes in base64".to_owned())
+    }
+
+    fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
+        UnparsedPublicKey::new(&ED25519, &self.0).verify(message, signature).is_ok()
+    }
+}
+
+/// The private key that artifacts are signed with.
+pub struct SigningKey(Ed25519KeyPair);
+
+impl SigningKey {
+    /// A new key, as base64 of its seed.
+    ///
+    /// # Errors
+    /// When the system has no random numbers.
+    pub fn generate() -> Result<String, String> {
+        let mut seed = [0u8; 32];
+        aws_lc_rs::rand::fill(&mut seed).map_err(|_| "no random numbers can be had".to_owned())?;
+        Ok(BASE64_STANDARD.encode(seed))
+    }
+
+    /// Parses a seed of 32 bytes in base64.
+    ///
+    /// # Errors
+    /// A sentence that says what was expected.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let expected = || "expected an Ed25519 seed: 32 bytes in base64, as `copilot index keygen` makes it".to_owned();
+        let seed = BASE64_STANDARD.decode(text.trim()).map_err(|_| expected())?;
+        Ed25519KeyPair::from_seed_unchecked(&seed).map(Self).map_err(|_| expected())
+    }
+
+    /// The public half, in base64.
+    pub fn public(&self) -> String {
+        BASE64_STANDARD.encode(self.0.public_key().as_ref())
+    }
+}
+
+/// An artifact in the cache.
+#[derive(Debug, Clone)]
+pub struct Unpacked {
+    /// The directory that holds the index.
+    pub dir: PathBuf,
+    /// Its manifest.
+    pub manifest: Manifest,
+}
+
+/// SHA-256 of every file in a directory, by name.
+///
+/// # Errors
+/// When a file cannot be read.
+pub fn digests(dir: &Path) -> Result<BTreeMap<String, String>, ArtifactFault> {
+    let mut files = BTreeMap::new();
+    for entry in fs::read_dir(dir).map_err(io_fault(dir))? {
+        let path = entry.map_err(io_fault(dir))?.path();
+        let mut hash = Sha256::new();
+        let mut file = File::open(&path).map_err(io_fault(&path))?;
+        io::copy(&mut file, &mut HashWriter(&mut hash)).map_err(io_fault(&path))?;
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        files.insert(name, hex(&hash.finalize()));
+    }
+    Ok(files)
+}
+
+struct HashWriter<'a>(&'a mut Sha256);
+
+impl Write for HashWriter<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Packs the files of `dir` that the manifest lists into `out`, in one step: whoever reads `out` sees all of it or what
+/// was there before. The same input gives the same bytes.
+///
+/// # Errors
+/// When a file cannot be read or written.
+pub fn pack(dir: &Path, manifest: &Manifest, key: Option<&SigningKey>, out: &Path) -> Result<u64, ArtifactFault> {
+    let folder = out.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let temporary = tempfile::NamedTempFile::new_in(folder).map_err(io_fault(folder))?;
+    let failed = io_fault(out);
+    let encoder = zstd::Encoder::new(BufWriter::new(temporary.as_file()), COMPRESSION).map_err(&failed)?;
+    let mut tar = tar::Builder::new(encoder);
+    let text = serde_json::to_vec_pretty(manifest).map_err(|error| ArtifactFault::Refused(error.to_string()))?;
+    append(&mut tar, MANIFEST, text.len() as u64, text.as_slice()).map_err(&failed)?;
+    if let Some(key) = key {
+        let signature = key.0.sign(&text);
+        append(&mut tar, SIGNATURE, signature.as_ref().len() as u64, signature.as_ref()).map_err(&failed)?;
+    }
+    for name in manifest.files.keys() {
+        let path = dir.join(name);
+        let file = File::open(&path).map_err(io_fault(&path))?;
+        let size = file.metadata().map_err(io_fault(&path))?.len();
+        append(&mut tar, name, size, BufReader::new(file)).map_err(&failed)?;
+    }
+    tar.into_inner().and_then(zstd::Encoder::finish).and_then(|mut writer| writer.flush()).map_err(&failed)?;
+    let file = temporary.persist(out).map_err(|error| failed(error.error))?;
+    // A temporary file is readable by its owner alone; an artifact is for everyone who may read the folder.
+    fs::set_permissions(out, std::os::unix::fs::PermissionsExt::from_mode(0o644)).map_err(&failed)?;
+    file.metadata().map(|metadata| metadata.len()).map_err(failed)
+}
+
+/// An entry without owner, time or any other trace of the machine.
+fn append<W: Write>(tar: &mut tar::Builder<W>, name: &str, size: u64, content: impl Read) -> io::Result<()> {
+    let mut header = tar::Header::new_ustar();
+    header.set_size(size);
+    header.set_mode(0o644);
+    header.set_mtime(0);
+    header.set_entry_type(tar::EntryType::Regular);
+    tar.append_data(&mut header, name, content)
+}
+
+/// Reads and verifies the manifest alone.
+///
+/// # Errors
+/// [`ArtifactFault`]; nothing was unpacked.
+pub fn inspect(path: &Path, key: Option<&VerifyKey>) -> Result<Manifest, ArtifactFault> {
+    Archive::open(path)?.walk(key, |_| Ok(None)).map(|(manifest, _)| manifest)
+}
+
+/// Unpacks an artifact into the cache, or finds it there, after verifying everything about it.
+///
+/// # Errors
+/// [`ArtifactFault`]; the cache then holds nothing of the artifact.
+pub fn open(
+    path: &Path,
+    cache_dir: &Path,
+    key: Option<&VerifyKey>,
+    expected_corpus: Option<&str>,
+) -> Result<Unpacked, ArtifactFault> {
+    fs::create_dir_all(cache_dir).map_err(io_fault(cache_dir))?;
+    let temporary = tempfile::Builder::new().prefix("unpacking-").tempdir_in(cache_dir).map_err(io_fault(cache_dir))?;
+    let (manifest, cached) = Archive::open(path)?.walk(key, |manifest| {
+        if let Some(expected) = expected_corpus.filter(|expected| *expected != manifest.corpus) {
+            return Err(ArtifactFault::Corpus { found: manifest.corpus.clone(), expected: expected.to_owned() });
+        }
+        manifest.check_versions().map_err(ArtifactFault::Version)?;
+        // Its name is a hash of its content, and it came here by a rename: what is there is whole.
+        let kept = cache_dir.join(format!("{}-{}", manifest.corpus, manifest.version()));
+        Ok(Some(if kept.is_dir() { Target::Cached(kept) } else { Target::Into(temporary.path().to_owned(), kept) }))
+    })?;
+    let dir = match cached {
+        Some(Target::Cached(dir)) => dir,
+        Some(Target::Into(from, dir)) => {
+            match fs::rename(&from, &dir) {
+                Ok(()) => {}
+                // Another process unpacked the same artifact meanwhile.
+                Err(_) if dir.is_dir() => {}
+                Err(error) => return Err(io_fault(&dir)(error)),
+            }
+            dir
+        }
+        None => return Err(ArtifactFault::Corrupt("it has no manifest".into())),
+    };
+    Ok(Unpacked { dir, manifest })
+}
+
+/// Where the files of an artifact go.
+enum Target {
+    /// They are there already.
+    Cached(PathBuf),
+    /// Into this directory, which is then renamed.
+    Into(PathBuf, PathBuf),
+}
+
+type Entries = tar::Archive<io::Take<zstd::Decoder<'static, BufReader<File>>>>;
+
+struct Archive {
+    tar: Entries,
+}
+
+impl Archive {
+    fn open(path: &Path) -> Result<Self, ArtifactFault> {
+        let file = File::open(path).map_err(io_fault(path))?;
+        let mut decoder = zstd::Decoder::new(file).map_err(|error| ArtifactFault::Corrupt(error.to_string()))?;
+        // A frame that claims a huge window would make the decoder take that much memory.
+        decoder.window_log_max(27).map_err(|error| ArtifactFault::Corrupt(error.to_string()))?;
+        Ok(Self { tar: tar::Archive::new(decoder.take(MAX_UNPACKED_BYTES)) })
+    }
+
+    /// Reads manifest and signature, asks `target` where the files go, and unpacks them there.
+    fn walk(
+        mut self,
+        key: Option<&VerifyKey>,
+        target: impl FnOnce(&Manifest) -> Result<Option<Target>, ArtifactFault>,
+    ) -> Result<(Manifest, Option<Target>), ArtifactFault> {
+        let corrupt = |error: io::Error| ArtifactFault::Corrupt(error.to_string());
+        let mut entries = self.tar.entries().map_err(corrupt)?;
+        let mut next = || -> Result<Option<(String, tar::Entry<'_, _>)>, ArtifactFault> {
+            let Some(entry) = entries.next() else { return Ok(None) };
+            let entry = entry.map_err(corrupt)?;
+            let name = entry.path().map_err(corrupt)?.to_string_lossy().into_owned();
+            let plain = !name.is_empty()
+                && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
+                && !name.starts_with('.');
+            if entry.header().entry_type() != tar::EntryType::Regular || !plain {
+                return Err(ArtifactFault::Refused(format!("`{}` is not a plain file", name.escape_debug())));
+            }
+            Ok(Some((name, entry)))
+        };
+        let Some((name, entry)) = next()? else { return Err(ArtifactFault::Corrupt("it is empty".into())) };
+        if name != MANIFEST {
+            return Err(ArtifactFault::Corrupt("it does not begin with its manifest".into()));
+        }
+        let mut text = Vec::new();
+        entry.take(MAX_MANIFEST_BYTES).read_to_end(&mut text).map_err(corrupt)?;
+        let manifest: Manifest =
+            serde_json::from_slice(&text).map_err(|error| ArtifactFault::Corrupt(format!("manifest: {error}")))?;
+        let mut following = next()?;
+        if following.as_ref().is_some_and(|(name, _)| name == SIGNATURE) {
+            let mut signature = Vec::new();
+            if let Some((_, entry)) = following {
+                entry.take(256).read_to_end(&mut signature).map_err(corrupt)?;
+            }
+            if key.is_some_and(|key| !key.verify(&text, &signature)) {
+                return Err(ArtifactFault::Signature("it was made with another key"));
+            }
+            following = next()?;
+        } else if key.is_some() {
+            return Err(ArtifactFault::Signature("the artifact is not signed"));
+        }
+        let names_are_plain = manifest.files.keys().chain([&manifest.corpus]).all(|name| {
+            !name.is_empty()
+                && name.len() < 200
+                && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
+        });
+        if !names_are_plain || manifest.files.len() > MAX_FILES {
+            return Err(ArtifactFault::Refused("the manifest lists names that are not plain, or too many".into()));
+        }
+        let target = target(&manifest)?;
+        let Some(Target::Into(dir, _)) = &target else { return Ok((manifest, target)) };
+        let mut missing: BTreeMap<&str, &str> =
+            manifest.files.iter().map(|(name, digest)| (name.as_str(), digest.as_str())).collect();
+        while let Some((name, mut entry)) = following {
+            let Some(digest) = missing.remove(name.as_str()) else {
+                return Err(ArtifactFault::Refused(format!("`{name}` is not in the manifest, or there twice")));
+            };
+            let path = dir.join(&name);
+            let mut hash = Sha256::new();
+            let mut file = File::create_new(&path).map_err(io_fault(&path))?;
+            copy(&mut entry, &mut file, &mut hash).map_err(corrupt)?;
+            if hex(&hash.finalize()) != digest {
+                return Err(ArtifactFault::Corrupt(format!("`{name}` has another digest than the manifest says")));
+            }
+            following = next()?;
+        }
+        if let Some(name) = missing.keys().next() {
+            return Err(ArtifactFault::Corrupt(format!("`{name}` is missing: the artifact is truncated")));
+        }
+        Ok((manifest, target))
+    }
+}
+
+fn copy(from: &mut impl Read, to: &mut File, hash: &mut Sha256) -> io::Result<()> {
+    let mut buffer = vec![0; 64 * 1024];
+    loop {
+        let read = from.read(&mut buffer)?;
+        let Some(bytes) = buffer.get(..read).filter(|bytes| !bytes.is_empty()) else { return Ok(()) };
+        hash.update(bytes);
+        to.write_all(bytes)?;
+    }
+}
+
+#[cfg(test)]
+mod tests;

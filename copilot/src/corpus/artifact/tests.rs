@@ -1,0 +1,157 @@
+use super::*;
+use crate::corpus::manifest::FORMAT;
+use crate::index::{language::Language, schema, tokenizer};
+
+fn manifest(files: BTreeMap<String, String>) -> Manifest {
+    Manifest {
+        format: FORMAT,
+        corpus: "public".into(),
+        site_url: "https://docs.example.org/".into(),
+        source_revision: None,
+        built_at: None,
+        language: Language::English,
+        pages: 1,
+        chunks: 1,
+        schema: schema::VERSION,
+        tokenizer: tokenizer::VERSION,
+        files,
+    }
+}
+
+struct Made {
+    folder: tempfile::TempDir,
+    manifest: Manifest,
+}
+
+impl Made {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = folder.path().join("index");
+        fs::create_dir(&dir).unwrap();
+        fs::write(dir.join("meta.json"), "{}").unwrap();
+        fs::write(dir.join("data.store"), vec![7; 100_000]).unwrap();
+        let manifest = manifest(digests(&dir).unwrap());
+        Self { folder, manifest }
+    }
+
+    fn pack(&self, key: Option<&SigningKey>) -> PathBuf {
+        let out = self.folder.path().join("public.docsgate");
+        pack(&self.folder.path().join("index"), &self.manifest, key, &out).unwrap();
+        out
+    }
+
+    fn open(&self, path: &Path, key: Option<&VerifyKey>) -> Result<Unpacked, ArtifactFault> {
+        open(path, &self.folder.path().join("cache"), key, Some("public"))
+    }
+
+    fn cached(&self) -> usize {
+        fs::read_dir(self.folder.path().join("cache")).map_or(0, Iterator::count)
+    }
+}
+
+/// An artifact made by hand: whatever an attacker would put into it.
+fn forged(path: &Path, entries: &[(&str, tar::EntryType, &[u8])]) {
+    let mut tar = tar::Builder::new(zstd::Encoder::new(File::create(path).unwrap(), 1).unwrap());
+    for (name, kind, content) in entries {
+        let mut header = tar::Header::new_ustar();
+        header.set_size(content.len() as u64);
+        header.set_entry_type(*kind);
+        header.set_mode(0o644);
+        header.as_ustar_mut().unwrap().name[..name.len()].copy_from_slice(name.as_bytes());
+        if *kind == tar::EntryType::Symlink {
+            header.set_link_name("/etc/passwd").unwrap();
+        }
+        header.set_cksum();
+        tar.append(&header, *content).unwrap();
+    }
+    tar.into_inner().unwrap().finish().unwrap();
+}
+
+#[test]
+fn what_is_packed_comes_out_again_once() {
+    let made = Made::new();
+    let path = made.pack(None);
+    let first = made.open(&path, None).unwrap();
+    assert_eq!(fs::read(first.dir.join("data.store")).unwrap(), vec![7; 100_000]);
+    assert_eq!(first.manifest, made.manifest);
+    let second = made.open(&path, None).unwrap();
+    assert_eq!((first.dir, made.cached()), (second.dir, 1));
+}
+
+#[test]
+fn the_same_input_gives_the_same_bytes() {
+    let (made, other) = (Made::new(), Made::new());
+    assert_eq!(fs::read(made.pack(None)).unwrap(), fs::read(other.pack(None)).unwrap());
+}
+
+#[test]
+fn signatures_are_demanded_once_a_key_is_set() {
+    let made = Made::new();
+    let key = SigningKey::parse(&SigningKey::generate().unwrap()).unwrap();
+    let other = SigningKey::parse(&SigningKey::generate().unwrap()).unwrap();
+    let verify = |key: &SigningKey| VerifyKey::parse(&key.public()).unwrap();
+    let unsigned = made.pack(None);
+    assert!(matches!(made.open(&unsigned, Some(&verify(&key))), Err(ArtifactFault::Signature(_))));
+    let signed = made.pack(Some(&key));
+    assert!(matches!(made.open(&signed, Some(&verify(&other))), Err(ArtifactFault::Signature(_))));
+    assert_eq!(made.cached(), 0, "nothing stays behind");
+    assert!(made.open(&signed, Some(&verify(&key))).is_ok());
+    assert!(VerifyKey::parse("short").is_err() && SigningKey::parse("!").is_err());
+}
+
+#[test]
+fn damage_is_noticed_and_leaves_nothing() {
+    let made = Made::new();
+    let path = made.pack(None);
+    let whole = fs::read(&path).unwrap();
+    let damaged = made.folder.path().join("damaged");
+    for length in [0, 1, 10, whole.len() / 2, whole.len() - 1] {
+        fs::write(&damaged, &whole[..length]).unwrap();
+        assert!(made.open(&damaged, None).is_err(), "{length}");
+    }
+    let mut flipped = whole.clone();
+    let middle = flipped.len() / 2;
+    flipped[middle] ^= 1;
+    fs::write(&damaged, &flipped).unwrap();
+    assert!(made.open(&damaged, None).is_err());
+    fs::write(&damaged, "<html>not found</html>").unwrap();
+    assert!(matches!(made.open(&damaged, None), Err(ArtifactFault::Corrupt(_))));
+    assert_eq!(made.cached(), 0);
+}
+
+#[test]
+fn hostile_archives_are_refused() {
+    let made = Made::new();
+    let path = made.folder.path().join("hostile");
+    let regular = tar::EntryType::Regular;
+    let text = serde_json::to_vec(&made.manifest).unwrap();
+    let with = |entries: &[(&str, tar::EntryType, &[u8])]| {
+        let mut all: Vec<(&str, tar::EntryType, &[u8])> = vec![("manifest.json", regular, &text)];
+        all.extend(entries);
+        forged(&path, &all);
+        made.open(&path, None).unwrap_err().to_string()
+    };
+    assert!(with(&[("../evil", regular, b"x")]).contains("not a plain file"));
+    assert!(with(&[("/etc/evil", regular, b"x")]).contains("not a plain file"));
+    assert!(with(&[("meta.json", tar::EntryType::Symlink, b"")]).contains("not a plain file"));
+    assert!(with(&[("a/b", regular, b"x")]).contains("not a plain file"));
+    assert!(with(&[("unlisted", regular, b"x")]).contains("not in the manifest"));
+    assert!(with(&[("meta.json", regular, b"[]")]).contains("another digest"));
+    assert!(with(&[("meta.json", regular, b"{}"), ("meta.json", regular, b"{}")]).contains("there twice"));
+    assert!(with(&[("meta.json", regular, b"{}")]).contains("truncated"));
+    forged(&path, &[("meta.json", regular, b"{}")]);
+    assert!(made.open(&path, None).unwrap_err().to_string().contains("begin with its manifest"));
+    assert_eq!(made.cached(), 0);
+}
+
+#[test]
+fn other_corpora_and_versions_are_refused() {
+    let mut made = Made::new();
+    let path = made.pack(None);
+    let cache = made.folder.path().join("cache");
+    let fault = open(&path, &cache, None, Some("member")).unwrap_err().to_string();
+    assert!(fault.contains("holds corpus `public`; expected `member`"), "{fault}");
+    made.manifest.schema += 1;
+    let fault = made.open(&made.pack(None), None).unwrap_err().to_string();
+    assert!(fault.contains("build it again"), "{fault}");
+}

@@ -1,0 +1,274 @@
+//! A tree of Markdown → the chunks of a corpus.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use super::{
+    chunk::Chunk,
+    markdown::{self, Block, MAX_PAGE_BYTES, Page, Section},
+    site::{Site, is_index},
+};
+
+/// Words after which a long section is split at the next block.
+const SPLIT_WORDS: usize = 320;
+/// Most pages of a corpus.
+const MAX_PAGES: usize = 200_000;
+
+/// What was read.
+#[derive(Debug, Default)]
+pub struct Read {
+    /// Sections, in the order of the pages' paths.
+    pub chunks: Vec<Chunk>,
+    /// Pages that are in the corpus.
+    pub pages: usize,
+    /// Bytes of their source.
+    pub bytes: u64,
+    /// Pages that are not, and why.
+    pub skipped: Vec<(String, String)>,
+}
+
+/// Why a folder gives no corpus.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildFault {
+    /// It is not there.
+    #[error("the documents' folder {0} does not exist")]
+    Missing(String),
+    /// It is a file.
+    #[error("{0} is not a folder; name the folder that holds the Markdown files")]
+    NotFolder(String),
+    /// A folder or file cannot be read.
+    #[error("{path}: {cause}")]
+    Unreadable {
+        /// Which.
+        path: String,
+        /// Why.
+        cause: io::Error,
+    },
+    /// Nothing in it can be indexed.
+    #[error("{folder} holds no page that can be indexed ({skipped} skipped); expected Markdown files (*.md)")]
+    Empty {
+        /// The folder.
+        folder: String,
+        /// How many pages were skipped.
+        skipped: usize,
+    },
+    /// More pages than a corpus may have.
+    #[error("{0} holds more than {MAX_PAGES} pages")]
+    TooMany(String),
+}
+
+/// Reads every page below `docs`. `progress` is told of each.
+///
+/// # Errors
+/// [`BuildFault`] for what makes the whole corpus unusable; a single bad page is skipped and named.
+pub fn read(docs: &Path, site: &Site, mut progress: impl FnMut(usize, usize)) -> Result<Read, BuildFault> {
+    let files = markdown_files(docs)?;
+    let mut read = Read::default();
+    let mut urls: HashMap<String, String> = HashMap::new();
+    let mut pages: Vec<(PathBuf, String, Page)> = Vec::new();
+    for (index, path) in files.iter().enumerate() {
+        progress(index, files.len());
+        let relative = path.strip_prefix(docs).unwrap_or(path).to_owned();
+        let name = relative.to_string_lossy().into_owned();
+        let url = site.page_url(&relative);
+        match page(path, &name, &url, &mut urls)? {
+            Ok((page, bytes)) => {
+                read.bytes += bytes;
+                pages.push((relative, url, page));
+            }
+            Err(reason) => read.skipped.push((name, reason)),
+        }
+    }
+    progress(files.len(), files.len());
+    let titles = titles(&pages);
+    for ((relative, url, page), title) in pages.iter().zip(titles) {
+        let before = read.chunks.len();
+        chunks(relative, url, page, &title, &mut read.chunks);
+        if read.chunks.len() == before {
+            read.skipped.push((relative.to_string_lossy().into_owned(), "it has no text".into()));
+        } else {
+            read.pages += 1;
+        }
+    }
+    if read.chunks.is_empty() {
+        return Err(BuildFault::Empty { folder: docs.display().to_string(), skipped: read.skipped.len() });
+    }
+    Ok(read)
+}
+
+/// Reads one page, or says why it is skipped.
+fn page(
+    path: &Path,
+    name: &str,
+    url: &str,
+    urls: &mut HashMap<String, String>,
+) -> Result<Result<(Page, u64), String>, BuildFault> {
+    let unreadable = |cause| BuildFault::Unreadable { path: path.display().to_string(), cause };
+    let size = fs::metadata(path).map_err(unreadable)?.len();
+    if size > MAX_PAGE_BYTES as u64 {
+        return Ok(Err(format!("{size} bytes; a page has {MAX_PAGE_BYTES} at the most")));
+    }
+    let text = match String::from_utf8(fs::read(path).map_err(unreadable)?) {
+        Ok(text) => text,
+        Err(error) => return Ok(Err(format!("byte {} is not UTF-8", error.utf8_error().valid_up_to()))),
+    };
+    let page = markdown::parse(&text);
+    if page.front_matter.excluded {
+        return Ok(Err("its front matter excludes it".into()));
+    }
+    if let Some(other) = urls.get(url) {
+        return Ok(Err(format!("{other} has the same URL {url}")));
+    }
+    urls.insert(url.to_owned(), name.to_owned());
+    Ok(Ok((page, size)))
+}
+
+/// Every Markdown file below a folder, by path; `index.md` before `README.md`, which MkDocs then leaves out. Links are
+/// not followed, so a loop cannot trap the walk. Hidden entries are left out, as MkDocs does.
+fn markdown_files(docs: &Path) -> Result<Vec<PathBuf>, BuildFault> {
+    if !docs.exists() {
+        return Err(BuildFault::Missing(docs.display().to_string()));
+    }
+    if !docs.is_dir() {
+        return Err(BuildFault::NotFolder(docs.display().to_string()));
+    }
+    let mut files = Vec::new();
+    let mut folders = vec![docs.to_owned()];
+    while let Some(folder) = folders.pop() {
+        let unreadable = |cause| BuildFault::Unreadable { path: folder.display().to_string(), cause };
+        for entry in fs::read_dir(&folder).map_err(unreadable)? {
+            let entry = entry.map_err(unreadable)?;
+            let (path, kind) = (entry.path(), entry.file_type().map_err(unreadable)?);
+            if entry.file_name().to_string_lossy().starts_with('.') {
+                continue;
+            }
+            let markdown = path.extension().is_some_and(|extension| extension == "md" || extension == "markdown");
+            if kind.is_dir() {
+                folders.push(path);
+            } else if markdown && path.is_file() {
+                files.push(path);
+            }
+        }
+        if files.len() > MAX_PAGES {
+            return Err(BuildFault::TooMany(docs.display().to_string()));
+        }
+    }
+    files.sort_by_key(|path| {
+        let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+        (path.parent().map(Path::to_owned), stem == "README", path.clone())
+    });
+    Ok(files)
+}
+
+/// Titles that tell pages apart: where several pages have one title, each says where it lies.
+fn titles(pages: &[(PathBuf, String, Page)]) -> Vec<String> {
+    let plain: Vec<String> = pages.iter().map(|(relative, _, page)| title(relative, page)).collect();
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for title in &plain {
+        *counts.entry(title).or_default() += 1;
+    }
+    let distinct = |(title, (relative, _, _)): (&String, &(PathBuf, String, Page))| {
+        let folder = relative.with_extension("");
+        let place = if is_index(&folder.file_name().unwrap_or_default().to_string_lossy()) {
+            relative.parent()
+        } else {
+            Some(folder.as_path())
+        };
+        match place.map(|place| place.to_string_lossy().into_owned()).filter(|place| !place.is_empty()) {
+            Some(place) if counts.get(title.as_str()).is_some_and(|count| *count > 1) => format!("{title} ({place})"),
+            _ => title.clone(),
+        }
+    };
+    plain.iter().zip(pages).map(distinct).collect()
+}
+
+/// Front matter, else the first heading, else the name of the file or (of an index) its folder.
+fn title(relative: &Path, page: &Page) -> String {
+    let from_path = || {
+        let stem = relative.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+        let folder = relative.parent().and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned());
+        let name = if is_index(&stem) { folder.unwrap_or_else(|| "Home".to_owned()) } else { stem };
+        name.replace(['-', '_'], " ")
+    };
+    page.front_matter.title.clone().or_else(|| page.heading.clone()).unwrap_or_else(from_path)
+}
+
+fn chunks(relative: &Path, url: &str, page: &Page, title: &str, out: &mut Vec<Chunk>) {
+    let mut path: Vec<(u8, String)> = Vec::new();
+    let mut ordinal = 0;
+    for section in &page.sections {
+        if section.level > 0 {
+            while path.last().is_some_and(|(level, _)| *level >= section.level) {
+                path.pop();
+            }
+            path.push((section.level, section.heading.clone()));
+        }
+        // The page's own heading is its title, which every path begins with.
+        let own =
+            path.iter().filter(|(level, heading)| !(*level == 1 && page.heading.as_deref() == Some(heading.as_str())));
+        let heading_path: Vec<String> =
+            std::iter::once(title.to_owned()).chain(own.map(|(_, heading)| heading.clone())).collect();
+        for blocks in parts(section) {
+            let chunk = Chunk {
+                url: section.anchor.as_ref().map_or_else(|| url.to_owned(), |anchor| format!("{url}#{anchor}")),
+                page_url: url.to_owned(),
+                page_title: title.to_owned(),
+                heading_path: heading_path.clone(),
+                anchor: section.anchor.clone(),
+                ordinal,
+                body: joined(blocks, |block| matches!(block, Block::Prose(_))),
+                code: joined(blocks, |block| matches!(block, Block::Code { .. })),
+                markdown: as_markdown(blocks),
+                source_path: relative.to_string_lossy().into_owned(),
+                section: relative
+                    .parent()
+                    .and_then(|parent| parent.iter().next())
+                    .map(|part| part.to_string_lossy().into_owned()),
+                boost: page.front_matter.boost.unwrap_or(1.0),
+            };
+            ordinal += 1;
+            out.push(chunk);
+        }
+    }
+}
+
+/// A section in one piece, or, when it is long, in several; blocks stay whole. A heading without text of its own is
+/// kept when it says more than its place does: it can be what a reader looks for.
+fn parts(section: &Section) -> Vec<&[Block]> {
+    if section.blocks.is_empty() {
+        return if section.level > 0 { vec![&[]] } else { Vec::new() };
+    }
+    let mut parts = Vec::new();
+    let (mut start, mut words) = (0, 0);
+    for (index, block) in section.blocks.iter().enumerate() {
+        let (Block::Prose(text) | Block::Code { text, .. }) = block;
+        words += text.split_whitespace().count();
+        if words > SPLIT_WORDS && index + 1 < section.blocks.len() {
+            parts.extend(section.blocks.get(start..=index));
+            (start, words) = (index + 1, 0);
+        }
+    }
+    parts.extend(section.blocks.get(start..));
+    parts
+}
+
+fn joined(blocks: &[Block], wanted: impl Fn(&Block) -> bool) -> String {
+    let texts = blocks.iter().filter(|block| wanted(block)).map(|block| match block {
+        Block::Prose(text) | Block::Code { text, .. } => text.as_str(),
+    });
+    texts.collect::<Vec<_>>().join("\n\n")
+}
+
+fn as_markdown(blocks: &[Block]) -> String {
+    let texts = blocks.iter().map(|block| match block {
+        Block::Prose(text) => text.clone(),
+        Block::Code { language, text } => format!("```{language}\n{text}\n```"),
+    });
+    texts.collect::<Vec<_>>().join("\n\n")
+}
+
+#[cfg(test)]
+mod tests;
