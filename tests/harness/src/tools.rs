@@ -216,15 +216,19 @@ fn forward(stream: impl std::io::Read, lines: &mpsc::Sender<String>) {
     }
 }
 
+const OFFLINE: &str = "the Python package index cannot be reached: connect to the network once (or configure pip's index), then run it again";
+
 /// The one sentence a person needs when pip fails; the rest of what pip said follows for the curious.
 fn explain(package: &str, version: &str, command: &str, said: &[String]) -> anyhow::Error {
     let text = said.join("\n");
     let cause = if text.contains("DO NOT MATCH THE HASHES") || text.contains("do not match the hashes") {
         "what was downloaded does not have the pinned hash: do not use it; check your package index or mirror"
-    } else if text.contains("No matching distribution") && !looks_offline(&text) {
-        "the package index has no wheel of that version for this machine (Linux x86_64 or aarch64 with glibc is needed)"
     } else if looks_offline(&text) {
-        "the Python package index cannot be reached: connect to the network once (or configure pip's index), then run it again"
+        OFFLINE
+    } else if text.contains("from versions: none") {
+        "the Python package index cannot be reached, or has nothing for this machine (Linux x86_64 or aarch64 with glibc is needed)"
+    } else if text.contains("No matching distribution") {
+        "the Python package index has no such version for this machine (Linux x86_64 or aarch64 with glibc is needed)"
     } else {
         "pip failed"
     };
