@@ -1,5 +1,12 @@
 //! docsgate's grounded documentation retrieval backend.
 
+pub mod answer;
+pub mod api;
 pub mod cli;
 pub mod corpus;
+pub mod eval;
+pub mod grant_guard;
 pub mod index;
+pub mod metrics;
+pub mod search;
+pub mod serve;

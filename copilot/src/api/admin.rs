@@ -1,0 +1,43 @@
+//! The listener for probes and metrics, never reachable through the gate.
+
+use axum::{
+    Router,
+    extract::State,
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use serde_json::json;
+
+use super::App;
+
+/// `/healthz`, `/readyz`, `/metrics`.
+pub fn router(app: &App) -> Router {
+    Router::new()
+        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(metrics))
+        .with_state(app.clone())
+}
+
+/// 200 when every corpus has an index; 503 with the reasons otherwise. A refused newer artifact is told, but what is in
+/// service keeps serving.
+async fn ready(State(app): State<App>) -> Response {
+    let states = app.shelf.states();
+    let missing: Vec<String> = states
+        .iter()
+        .filter(|state| state.version.is_none())
+        .map(|state| {
+            let reason = state.fault.as_deref().unwrap_or("it is still being loaded");
+            format!("corpus {} has no index: {reason}", state.corpus)
+        })
+        .collect();
+    let status = if missing.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let body = json!({"ready": missing.is_empty(), "reasons": missing, "corpora": states});
+    (status, axum::Json(body)).into_response()
+}
+
+async fn metrics(State(app): State<App>) -> Response {
+    let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    ([(header::CONTENT_TYPE, content_type)], app.metrics.render(&app.shelf.states())).into_response()
+}

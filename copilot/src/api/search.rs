@@ -1,0 +1,153 @@
+//! `GET /api/docs-search`
+
+use axum::{
+    Extension,
+    extract::{RawQuery, State},
+    http::HeaderMap,
+    response::Response,
+};
+use serde::Serialize;
+
+use super::{App, Provenance, check_accept, json, problem::Problem};
+use crate::{
+    grant_guard::{Granted, RequestId},
+    search::{self, Correction, Hit, MAX_QUERY_BYTES, Request},
+};
+
+/// Hits when the client names no number.
+const DEFAULT_LIMIT: usize = 10;
+/// Most hits of one response.
+const MAX_LIMIT: usize = 50;
+/// Furthest that can be paged to.
+const MAX_OFFSET: usize = 1000;
+/// Most hits of one page of the site, unless the client says otherwise.
+const DEFAULT_PER_PAGE: usize = 3;
+
+/// What a client asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Asked {
+    q: String,
+    limit: usize,
+    offset: usize,
+    per_page: usize,
+    section: Option<String>,
+}
+
+/// A hit as clients see it.
+#[derive(Debug, Serialize)]
+pub struct HitBody {
+    title: String,
+    heading_path: Vec<String>,
+    url: String,
+    page_url: String,
+    snippet: String,
+    score: f32,
+    corpus: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    section: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Body {
+    hits: Vec<HitBody>,
+    total: usize,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    corrections: Vec<Correction>,
+    #[serde(flatten)]
+    provenance: Provenance,
+}
+
+impl From<Hit> for HitBody {
+    fn from(hit: Hit) -> Self {
+        Self {
+            title: hit.chunk.page_title.clone(),
+            heading_path: hit.chunk.heading_path.clone(),
+            url: hit.chunk.url.clone(),
+            page_url: hit.chunk.page_url.clone(),
+            snippet: hit.snippet,
+            score: hit.score,
+            corpus: hit.corpus,
+            section: hit.chunk.section.clone(),
+        }
+    }
+}
+
+/// Searches what the grant opens.
+pub async fn search(
+    State(app): State<App>,
+    Extension(granted): Extension<Granted>,
+    Extension(id): Extension<RequestId>,
+    headers: HeaderMap,
+    RawQuery(query): RawQuery,
+) -> Response {
+    match respond(&app, &granted, &id, &headers, query.as_deref().unwrap_or_default()).await {
+        Ok(response) => response,
+        Err(problem) => problem.respond(&id),
+    }
+}
+
+async fn respond(
+    app: &App,
+    granted: &Granted,
+    id: &RequestId,
+    headers: &HeaderMap,
+    query: &str,
+) -> Result<Response, Problem> {
+    check_accept(headers)?;
+    let asked = parse(query)?;
+    let indexes = app.indexes(granted)?;
+    let provenance = Provenance::of(&indexes, id);
+    let found = app
+        .work(move |app| {
+            let request = Request {
+                text: &asked.q,
+                limit: asked.limit,
+                offset: asked.offset,
+                per_page: asked.per_page,
+                section: asked.section.as_deref(),
+            };
+            search::search(&indexes, &request, &app.synonyms, &app.tuning)
+        })
+        .await?
+        .map_err(|error| {
+            tracing::error!(request_id = id.0, %error, "search failed");
+            Problem::internal()
+        })?;
+    app.metrics.searched(&provenance.corpus, found.total);
+    Ok(json(&Body {
+        total: found.total,
+        corrections: found.corrections,
+        hits: found.hits.into_iter().map(HitBody::from).collect(),
+        provenance,
+    }))
+}
+
+fn parse(query: &str) -> Result<Asked, Problem> {
+    let mut asked =
+        Asked { q: String::new(), limit: DEFAULT_LIMIT, offset: 0, per_page: DEFAULT_PER_PAGE, section: None };
+    let mut seen = false;
+    for (key, value) in url::form_urlencoded::parse(query.as_bytes()) {
+        match key.as_ref() {
+            "q" => {
+                if value.len() > MAX_QUERY_BYTES {
+                    return Err(Problem::bad_request(format!("q is longer than {MAX_QUERY_BYTES} bytes.")));
+                }
+                (asked.q, seen) = (value.into_owned(), true);
+            }
+            "limit" => asked.limit = number("limit", &value, 1, MAX_LIMIT)?,
+            "offset" => asked.offset = number("offset", &value, 0, MAX_OFFSET)?,
+            "per_page" => asked.per_page = number("per_page", &value, 0, MAX_LIMIT)?,
+            "section" => asked.section = Some(value.into_owned()),
+            _ => {}
+        }
+    }
+    if seen { Ok(asked) } else { Err(Problem::bad_request("The parameter q is missing: expected ?q=WORDS.")) }
+}
+
+fn number(name: &str, value: &str, least: usize, most: usize) -> Result<usize, Problem> {
+    value
+        .parse()
+        .ok()
+        .filter(|number| (least..=most).contains(number))
+        .ok_or_else(|| Problem::bad_request(format!("{name} must be a whole number from {least} to {most}.")))
+}

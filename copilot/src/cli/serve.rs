@@ -1,0 +1,132 @@
+//! `copilot serve`: settings, checked before anything is started.
+
+use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf, time::Duration};
+
+use anyhow::Context as _;
+use clap::{ArgAction, ValueEnum};
+use docsgate_grant::Keys;
+
+use super::Failure;
+use crate::{
+    grant_guard::Guard,
+    search::Synonyms,
+    serve::{self, CorpusSource, Settings},
+};
+
+/// Form of the log on standard error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// One JSON object a line.
+    Json,
+    /// For reading.
+    Text,
+}
+
+/// Settings of the server.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Address of the public listener; Envoy connects to it.
+    #[arg(long, env = "COPILOT_LISTEN", default_value = "127.0.0.1:8081")]
+    listen: SocketAddr,
+    /// Address of the listener for /metrics, /healthz and /readyz.
+    #[arg(long, env = "COPILOT_ADMIN_LISTEN", default_value = "127.0.0.1:9903")]
+    admin_listen: SocketAddr,
+    /// A corpus and where its artifact is: NAME=SOURCE; repeatable, separated by semicolons in the environment.
+    #[arg(long = "corpus", env = "COPILOT_CORPORA", value_delimiter = ';', required = true, action = ArgAction::Append)]
+    corpora: Vec<String>,
+    /// Keys that grants are signed with: lines KID:BASE64SECRET.
+    #[arg(long, env = "DOCSGATE_GRANT_KEY_FILE", required_unless_present = "insecure_no_grant")]
+    grant_key_file: Option<PathBuf>,
+    /// Development only: serve without grants.
+    #[arg(long, env = "COPILOT_INSECURE_NO_GRANT", conflicts_with = "grant_key_file")]
+    insecure_no_grant: bool,
+    /// Corpora that are served without grants, best first.
+    #[arg(long, value_delimiter = ',', default_value = "public", requires = "insecure_no_grant")]
+    insecure_corpora: Vec<String>,
+    /// Folder that artifacts are unpacked to; nothing is written elsewhere.
+    #[arg(long, env = "COPILOT_CACHE_DIR")]
+    cache_dir: Option<PathBuf>,
+    /// Ed25519 public key; artifacts must then be signed with its private key.
+    #[arg(long, env = "COPILOT_VERIFY_KEY_FILE")]
+    verify_key: Option<PathBuf>,
+    /// Words that mean the same: one group a line, separated by commas.
+    #[arg(long, env = "COPILOT_SYNONYMS")]
+    synonyms: Option<PathBuf>,
+    /// Seconds between two looks at a source.
+    #[arg(long, env = "COPILOT_POLL_SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    poll_seconds: u64,
+    /// Answers that may be streamed to one member at a time.
+    #[arg(long, default_value_t = 4)]
+    streams_per_caller: usize,
+    /// Answers that may be streamed to all anonymous callers together.
+    #[arg(long, default_value_t = 256)]
+    streams_anonymous: usize,
+    /// Written with process id and addresses once all listeners are bound.
+    #[arg(long, env = "COPILOT_READY_FILE")]
+    ready_file: Option<PathBuf>,
+    /// Form of the log.
+    #[arg(long, env = "COPILOT_LOG_FORMAT", value_enum, default_value_t = LogFormat::Json)]
+    log_format: LogFormat,
+}
+
+/// Checks the settings and serves until told to stop.
+///
+/// # Errors
+/// A wrong setting, or a start that failed.
+pub fn run(args: Args) -> Result<(), Failure> {
+    serve::start_log(args.log_format == LogFormat::Json);
+    let settings = settings(args)?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().context("the runtime cannot be started")?;
+    Ok(runtime.block_on(serve::serve(settings))?)
+}
+
+fn settings(args: Args) -> Result<Settings, Failure> {
+    let mut corpora = Vec::new();
+    let mut names = BTreeSet::new();
+    for text in args.corpora.iter().filter(|text| !text.trim().is_empty()) {
+        let (name, source) = text.split_once('=').ok_or_else(|| {
+            Failure::Usage(format!("--corpus {text}: expected NAME=SOURCE, for example public=public.docsgate"))
+        })?;
+        let well_formed = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+        if !well_formed || source.is_empty() {
+            return Err(Failure::Usage(format!(
+                "--corpus {text}: expected NAME=SOURCE, the name of letters, digits, - and _"
+            )));
+        }
+        if !names.insert(name.to_owned()) {
+            return Err(Failure::Usage(format!("--corpus {name} is given twice")));
+        }
+        corpora.push(CorpusSource { corpus: name.to_owned(), source: source.to_owned() });
+    }
+    if corpora.is_empty() {
+        return Err(Failure::Usage("no corpus to serve: expected --corpus NAME=SOURCE".to_owned()));
+    }
+    let guard = match &args.grant_key_file {
+        Some(file) => {
+            Guard::Grants(Keys::load(file).map_err(|fault| Failure::Usage(format!("--grant-key-file: {fault}")))?)
+        }
+        None => Guard::Open(args.insecure_corpora),
+    };
+    let synonyms = match &args.synonyms {
+        Some(file) => {
+            let read = std::fs::read_to_string(file)
+                .map_err(|error| Failure::Usage(format!("--synonyms {}: {error}", file.display())))?;
+            Synonyms::parse(&read).map_err(|fault| Failure::Usage(format!("--synonyms {}: {fault}", file.display())))?
+        }
+        None => Synonyms::default(),
+    };
+    Ok(Settings {
+        listen: args.listen,
+        admin_listen: args.admin_listen,
+        corpora,
+        guard,
+        cache_dir: args.cache_dir.unwrap_or_else(|| std::env::temp_dir().join("docsgate-copilot")),
+        verify_key: args.verify_key,
+        synonyms,
+        poll: Duration::from_secs(args.poll_seconds),
+        streams_per_caller: args.streams_per_caller,
+        streams_anonymous: args.streams_anonymous,
+        ready_file: args.ready_file,
+    })
+}

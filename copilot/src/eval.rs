@@ -1,0 +1,67 @@
+//! Measuring the ranking on test sets in the layout of BEIR.
+
+pub mod measures;
+pub mod sets;
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    index::{language::Language, reader::LoadedIndex, writer},
+    search::{self, Request, Synonyms, Tuning},
+};
+use measures::Measures;
+use sets::TestSet;
+
+/// Depth of a ranking that is looked at.
+pub const DEPTH: usize = 1000;
+
+/// A set, a ranking, and the measures of each query.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Run {
+    /// Name of the set.
+    pub set: String,
+    /// What the ranking was made with.
+    pub tuning: Tuning,
+    /// Measures by query.
+    pub queries: BTreeMap<String, Measures>,
+}
+
+/// Indexes a set.
+///
+/// # Errors
+/// When it cannot be indexed or the index not be opened.
+pub fn index(set: &TestSet, language: Language) -> anyhow::Result<Arc<LoadedIndex>> {
+    let dir = tempfile::tempdir()?;
+    writer::write(dir.path(), &set.chunks, language)?;
+    // The files stay mapped after the folder is gone.
+    Ok(Arc::new(LoadedIndex::open(dir.path(), "eval", "0")?))
+}
+
+/// Ranks every query of the set that has judgements.
+///
+/// # Errors
+/// When the index cannot be read.
+pub fn run(set: &TestSet, index: &Arc<LoadedIndex>, synonyms: &Synonyms, tuning: &Tuning) -> anyhow::Result<Run> {
+    let indexes = [Arc::clone(index)];
+    let mut queries = BTreeMap::new();
+    for (id, text) in &set.queries {
+        let Some(relevant) = set.judgements.get(id) else { continue };
+        let query = search::Query::parse(text, index.lexicon.language);
+        let ranking = search::rank::rank(&indexes, &query, synonyms, tuning)?;
+        let ids = ranking.scored.iter().take(DEPTH).map(|scored| set.id_of(index, scored.doc));
+        let ids = ids.collect::<Result<Vec<_>, _>>()?;
+        queries.insert(id.clone(), Measures::of(&ids, relevant));
+    }
+    Ok(Run { set: set.name.clone(), tuning: tuning.clone(), queries })
+}
+
+/// Searches as the server does, for checks of the whole path.
+///
+/// # Errors
+/// When the index cannot be read.
+pub fn found(index: &Arc<LoadedIndex>, text: &str, tuning: &Tuning) -> anyhow::Result<search::Found> {
+    let request = Request { text, limit: 5, offset: 0, per_page: 0, section: None };
+    Ok(search::search(&[Arc::clone(index)], &request, &Synonyms::default(), tuning)?)
+}

@@ -1,0 +1,155 @@
+//! Counters and durations, named in one place.
+
+use std::time::Duration;
+
+use prometheus_client::{
+    encoding::{EncodeLabelSet, text::encode},
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
+    registry::Registry,
+};
+
+use crate::corpus::shelf::State;
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Route {
+    route: &'static str,
+    status: u16,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByRoute {
+    route: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Corpus {
+    corpus: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Version {
+    corpus: String,
+    version: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Answered {
+    corpus: String,
+    grounded: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Refusal {
+    corpus: String,
+    reason: &'static str,
+}
+
+/// All of copilot's metrics.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    requests: Family<Route, Counter>,
+    seconds: Family<ByRoute, Histogram>,
+    grants: Counter,
+    searches: Family<Corpus, Counter>,
+    zero_results: Family<Corpus, Counter>,
+    answers: Family<Answered, Counter>,
+    refusals: Family<Refusal, Counter>,
+    switches: Family<Corpus, Counter>,
+    index: Family<Version, Gauge>,
+    sections: Family<Corpus, Gauge>,
+}
+
+/// Upper bounds of the durations' buckets.
+const SECONDS: [f64; 14] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0];
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let metrics = Self {
+            registry: Registry::with_prefix("copilot"),
+            requests: Family::default(),
+            seconds: Family::new_with_constructor(|| Histogram::new(SECONDS)),
+            grants: Counter::default(),
+            searches: Family::default(),
+            zero_results: Family::default(),
+            answers: Family::default(),
+            refusals: Family::default(),
+            switches: Family::default(),
+            index: Family::default(),
+            sections: Family::default(),
+        };
+        metrics.registered()
+    }
+}
+
+impl Metrics {
+    fn registered(mut self) -> Self {
+        let r = &mut self.registry;
+        r.register("requests", "Requests by route and status", self.requests.clone());
+        r.register("request_seconds", "Time to the response's head", self.seconds.clone());
+        r.register("grant_refusals", "Requests without a valid grant", self.grants.clone());
+        r.register("searches", "Searches by corpus", self.searches.clone());
+        r.register("zero_results", "Searches that found nothing", self.zero_results.clone());
+        r.register("answers", "Answers by whether the documents carried them", self.answers.clone());
+        r.register("artifact_refusals", "Artifacts not taken into service", self.refusals.clone());
+        r.register("index_switches", "Indexes taken into service", self.switches.clone());
+        r.register("index_info", "Version of the index in service", self.index.clone());
+        r.register("index_sections", "Sections in service", self.sections.clone());
+        self
+    }
+
+    /// A finished request.
+    pub fn request(&self, route: &'static str, status: u16, elapsed: Duration) {
+        self.requests.get_or_create(&Route { route, status }).inc();
+        self.seconds.get_or_create(&ByRoute { route }).observe(elapsed.as_secs_f64());
+    }
+
+    /// A request without a valid grant.
+    pub fn refused_grant(&self) {
+        self.grants.inc();
+    }
+
+    /// A search with its number of results.
+    pub fn searched(&self, corpus: &str, total: usize) {
+        let label = Corpus { corpus: corpus.to_owned() };
+        self.searches.get_or_create(&label).inc();
+        if total == 0 {
+            self.zero_results.get_or_create(&label).inc();
+        }
+    }
+
+    /// An answer, or an honest refusal of one.
+    pub fn answered(&self, corpus: &str, grounded: bool) {
+        let grounded = if grounded { "true" } else { "false" };
+        self.answers.get_or_create(&Answered { corpus: corpus.to_owned(), grounded }).inc();
+    }
+
+    /// An artifact that was not taken, with the name of the reason.
+    pub fn refused_artifact(&self, corpus: &str, reason: &'static str) {
+        self.refusals.get_or_create(&Refusal { corpus: corpus.to_owned(), reason }).inc();
+    }
+
+    /// An index that was taken into service.
+    pub fn switched(&self, corpus: &str) {
+        self.switches.get_or_create(&Corpus { corpus: corpus.to_owned() }).inc();
+    }
+
+    /// All metrics as OpenMetrics text.
+    #[must_use]
+    pub fn render(&self, states: &[State]) -> String {
+        self.index.clear();
+        for state in states {
+            if let Some(version) = &state.version {
+                let label = Version { corpus: state.corpus.clone(), version: version.clone() };
+                self.index.get_or_create(&label).set(1);
+            }
+            let sections = i64::try_from(state.sections).unwrap_or(i64::MAX);
+            self.sections.get_or_create(&Corpus { corpus: state.corpus.clone() }).set(sections);
+        }
+        let mut text = String::new();
+        if encode(&mut text, &self.registry).is_err() {
+            tracing::error!("the metrics could not be written");
+        }
+        text
+    }
+}

@@ -1,0 +1,121 @@
+//! Finding the sections that answer a question, over one corpus or over several as one.
+
+pub mod evidence;
+pub mod expand;
+pub mod query;
+pub mod rank;
+pub mod snippet;
+pub mod tuning;
+
+use std::{collections::HashMap, sync::Arc};
+
+use serde::Serialize;
+
+use crate::index::{
+    chunk::Chunk,
+    reader::{LoadedIndex, OpenFault},
+};
+
+pub use evidence::Evidence;
+pub use query::{MAX_QUERY_BYTES, Query};
+pub use rank::{Ranking, Scored};
+pub use tuning::Tuning;
+
+/// Words that mean the same, given by the operator.
+pub use expand::Synonyms;
+
+/// What to search for and which part of the ranking to return.
+#[derive(Debug, Clone)]
+pub struct Request<'a> {
+    /// The question or keywords, of any bytes.
+    pub text: &'a str,
+    /// Most hits to return.
+    pub limit: usize,
+    /// Hits to pass over.
+    pub offset: usize,
+    /// Most hits of one page; 0 for no bound.
+    pub per_page: usize,
+    /// Only sections of this part of the site.
+    pub section: Option<&'a str>,
+}
+
+/// A section that was found.
+#[derive(Debug, Clone)]
+pub struct Hit {
+    /// The section.
+    pub chunk: Arc<Chunk>,
+    /// Corpus it came from.
+    pub corpus: String,
+    /// Score; comparable within one response only.
+    pub score: f32,
+    /// Passage with the words of the query marked, HTML-escaped.
+    pub snippet: String,
+}
+
+/// A word of the query that no document holds, and what was searched instead.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Correction {
+    /// As typed.
+    pub from: String,
+    /// As found in the documents.
+    pub to: String,
+}
+
+/// The outcome of a search.
+#[derive(Debug, Clone)]
+pub struct Found {
+    /// The requested part of the ranking.
+    pub hits: Vec<Hit>,
+    /// Sections that match at all, after filters and grouping.
+    pub total: usize,
+    /// Words that were searched in another form.
+    pub corrections: Vec<Correction>,
+    /// How well the first hit carries the question.
+    pub evidence: Evidence,
+    /// The words that were looked for, for highlighting and quoting.
+    pub matchers: rank::Matchers,
+}
+
+/// Searches `indexes` as one corpus with shared statistics. Only what is in `indexes` can influence the outcome.
+///
+/// # Errors
+/// When an index file cannot be read.
+pub fn search(
+    indexes: &[Arc<LoadedIndex>],
+    request: &Request<'_>,
+    synonyms: &Synonyms,
+    tuning: &Tuning,
+) -> Result<Found, OpenFault> {
+    let query = Query::parse(request.text, indexes.first().map(|index| index.lexicon.language).unwrap_or_default());
+    let ranking = rank::rank(indexes, &query, synonyms, tuning)?;
+    let evidence = Evidence::gather(indexes, &ranking);
+    let allowed: Vec<Option<u64>> =
+        indexes.iter().map(|index| request.section.map(|name| index.lexicon.section(Some(name)))).collect();
+    let mut of_page: HashMap<(usize, u32), usize> = HashMap::new();
+    let mut total = 0;
+    let mut hits = Vec::new();
+    for scored in &ranking.scored {
+        let index = &indexes[scored.index];
+        let doc = scored.doc as usize;
+        if let Some(section) = allowed[scored.index]
+            && (section == 0 || u64::from(index.sections[doc]) != section)
+        {
+            continue;
+        }
+        let seen = of_page.entry((scored.index, index.pages[doc])).or_default();
+        *seen += 1;
+        if request.per_page > 0 && *seen > request.per_page {
+            continue;
+        }
+        if total >= request.offset && hits.len() < request.limit {
+            let chunk = Arc::new(index.chunk(scored.doc)?);
+            let snippet = snippet::snippet(&chunk, &ranking.matchers, index.lexicon.language);
+            hits.push(Hit { chunk, corpus: index.corpus.clone(), score: scored.score, snippet });
+        }
+        total += 1;
+    }
+    Ok(Found { hits, total, corrections: ranking.corrections, evidence, matchers: ranking.matchers })
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -1,0 +1,154 @@
+use super::*;
+use crate::index::{language::Language, writer};
+
+pub(crate) fn chunk(url: &str, title: &str, body: &str) -> Chunk {
+    let page_url = url.split('#').next().unwrap_or(url).to_owned();
+    Chunk {
+        url: url.to_owned(),
+        page_url,
+        page_title: title.to_owned(),
+        heading_path: vec![title.to_owned()],
+        body: body.to_owned(),
+        boost: 1.0,
+        ..Chunk::default()
+    }
+}
+
+pub(crate) fn index(corpus: &str, chunks: &[Chunk]) -> Arc<LoadedIndex> {
+    let dir = tempfile::tempdir().unwrap();
+    writer::write(dir.path(), chunks, Language::English).unwrap();
+    Arc::new(LoadedIndex::open(dir.path(), corpus, "1").unwrap())
+}
+
+fn request(text: &str) -> Request<'_> {
+    Request { text, limit: 10, offset: 0, per_page: 0, section: None }
+}
+
+fn found(indexes: &[Arc<LoadedIndex>], text: &str) -> Found {
+    search(indexes, &request(text), &Synonyms::default(), &Tuning::default()).unwrap()
+}
+
+fn urls(found: &Found) -> Vec<&str> {
+    found.hits.iter().map(|hit| hit.chunk.url.as_str()).collect()
+}
+
+fn corpus() -> Vec<Chunk> {
+    vec![
+        chunk("https://d/pods/", "Pods", "A pod is the smallest unit. The --dry-run flag prints it without sending."),
+        chunk(
+            "https://d/deploy/",
+            "Deployments",
+            "A deployment keeps replicas of pods running. Set hostNetwork in the pod.",
+        ),
+        chunk(
+            "https://d/quota/",
+            "Resource quotas",
+            "Quotas bound what a namespace may use. See HYOPS_INPUT_region and foo.bar().",
+        ),
+        chunk("https://d/scale/", "Scaling", "The Horizontal Pod Autoscaler (HPA) adds replicas under load."),
+        chunk(
+            "https://d/long/",
+            "Everything",
+            "Pods, quotas, deployments and replicas, each of them at length, in a page on everything.",
+        ),
+    ]
+}
+
+#[test]
+fn words_headings_and_identifiers_are_found() {
+    let index = [index("public", &corpus())];
+    assert_eq!(urls(&found(&index, "what is a pod?"))[0], "https://d/pods/");
+    assert_eq!(urls(&found(&index, "resource quotas"))[0], "https://d/quota/");
+    assert_eq!(urls(&found(&index, "--dry-run"))[0], "https://d/pods/");
+    assert_eq!(urls(&found(&index, "HYOPS_INPUT_region"))[0], "https://d/quota/");
+    assert_eq!(urls(&found(&index, "foo.bar()"))[0], "https://d/quota/");
+    assert_eq!(urls(&found(&index, "host network"))[0], "https://d/deploy/");
+    assert_eq!(urls(&found(&index, "hostNetwork"))[0], "https://d/deploy/");
+}
+
+#[test]
+fn misspelt_and_unfinished_words_are_found_and_told() {
+    let index = [index("public", &corpus())];
+    let misspelt = found(&index, "deploymnet replicas");
+    assert_eq!(misspelt.corrections, [Correction { from: "deploymnet".into(), to: "deployment".into() }]);
+    assert_eq!(urls(&misspelt)[0], "https://d/deploy/");
+    assert_eq!(urls(&found(&index, "autosc"))[0], "https://d/scale/");
+    assert!(found(&index, "xylophone").hits.is_empty());
+}
+
+#[test]
+fn acronyms_are_learned_from_the_documents() {
+    let mut chunks = corpus();
+    chunks.push(chunk("https://d/hpa/", "Troubleshooting", "When the HPA does not react, look at the metrics."));
+    let index = [index("public", &chunks)];
+    let mut found =
+        urls(&found(&index, "horizontal pod autoscaler")).into_iter().map(str::to_owned).collect::<Vec<_>>();
+    found.truncate(3);
+    assert!(found.contains(&"https://d/hpa/".to_owned()), "{found:?}");
+}
+
+#[test]
+fn a_function_word_never_reorders_the_results() {
+    let index = [index("public", &corpus())];
+    let with = found(&index, "how can i get the replicas of a deployment");
+    let without = found(&index, "replicas deployment");
+    assert_eq!(urls(&with), urls(&without));
+}
+
+#[test]
+fn snippets_mark_words_and_escape_the_rest() {
+    let chunks = [chunk("https://d/x/", "X", "Use <script>alert('pods')</script> & \"pods\" never.")];
+    let hits = found(&[index("public", &chunks)], "pod").hits;
+    assert_eq!(
+        hits[0].snippet,
+        "Use &lt;script&gt;alert(&#39;<mark>pods</mark>&#39;)&lt;/script&gt; &amp; &quot;<mark>pods</mark>&quot; never."
+    );
+}
+
+#[test]
+fn two_corpora_rank_as_one() {
+    let all = corpus();
+    let together = [index("one", &all)];
+    let apart = [index("public", &all[..2]), index("member", &all[2..])];
+    for text in ["pod", "replicas of pods", "quotas", "what bounds a namespace", "horizontal pod autoscaler"] {
+        let (together, apart) = (found(&together, text), found(&apart, text));
+        let scores = |found: &Found| -> Vec<(String, String)> {
+            let mut rows: Vec<(String, String)> =
+                found.hits.iter().map(|hit| (hit.chunk.url.clone(), format!("{:.3}", hit.score))).collect();
+            rows.sort();
+            rows
+        };
+        assert_eq!(scores(&together), scores(&apart), "{text}");
+        assert_eq!(together.total, apart.total);
+    }
+}
+
+#[test]
+fn paging_and_grouping_are_stable() {
+    let chunks: Vec<Chunk> =
+        (0..30).map(|n| chunk(&format!("https://d/p{}/#s{n}", n % 3), "Same", "the same words everywhere")).collect();
+    let index = [index("public", &chunks)];
+    let page = |offset, per_page| {
+        let request = Request { text: "same words", limit: 10, offset, per_page, section: None };
+        search(&index, &request, &Synonyms::default(), &Tuning::default()).unwrap()
+    };
+    let all: Vec<String> = (0..3).flat_map(|n| page(n * 10, 0).hits).map(|hit| hit.chunk.url.clone()).collect();
+    let mut distinct = all.clone();
+    distinct.sort();
+    distinct.dedup();
+    assert_eq!((all.len(), distinct.len()), (30, 30));
+    assert_eq!((page(0, 2).hits.len(), page(0, 2).total), (6, 6));
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_text_fails(text in "\\PC{0,60}") {
+        thread_local! {
+            static INDEX: [Arc<LoadedIndex>; 1] = [index("public", &corpus())];
+        }
+        INDEX.with(|index| {
+            let found = found(index, &text);
+            assert!(found.hits.iter().all(|hit| hit.score.is_finite()));
+        });
+    }
+}

@@ -1,0 +1,83 @@
+//! The numbers of the ranking, in one place, so that each can be switched off and measured.
+
+use serde::{Deserialize, Serialize};
+
+use crate::index::schema::SEARCHED;
+
+/// Weights and switches. The defaults were chosen on one test set and confirmed on another (`docs/benchmarks.md`).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Tuning {
+    /// Weight of each field's occurrences: stemmed prose, prose, heading, path, code, identifier.
+    pub weights: [f32; SEARCHED],
+    /// How far a field's length counts (0 not at all, 1 fully), in the same order.
+    pub lengths: [f32; SEARCHED],
+    /// Saturation of repeated occurrences.
+    pub k1: f32,
+    /// Weight of question words and other function words; 0 leaves them out unless there is nothing else.
+    pub function_words: f32,
+    /// Weight of neighbouring words found near each other.
+    pub proximity: f32,
+    /// Distance in words within which that counts.
+    pub window: u32,
+    /// Factor for a heading that is exactly the query.
+    pub exact_heading: f32,
+    /// Weight of the whole page's match in the score of its sections.
+    pub page: f32,
+    /// Sections from which further words are learned; 0 switches this off.
+    pub feedback_sections: usize,
+    /// Words learned from them.
+    pub feedback_words: usize,
+    /// Weight of all learned words together, relative to the query's own.
+    pub feedback: f32,
+    /// Weight of acronyms, long forms and synonyms.
+    pub synonyms: f32,
+    /// Correct words that no document holds.
+    pub typos: bool,
+    /// Complete words that no document holds.
+    pub prefixes: bool,
+    /// Use stems; without, words count only as written.
+    pub stemming: bool,
+}
+
+impl Default for Tuning {
+    fn default() -> Self {
+        Self {
+            weights: [1.0, 0.6, 2.0, 1.0, 0.5, 1.5],
+            lengths: [0.75, 0.75, 0.4, 0.4, 0.75, 0.5],
+            k1: 1.2,
+            function_words: 0.0,
+            proximity: 0.4,
+            window: 6,
+            exact_heading: 1.5,
+            page: 0.3,
+            feedback_sections: 0,
+            feedback_words: 10,
+            feedback: 0.3,
+            synonyms: 0.5,
+            typos: true,
+            prefixes: true,
+            stemming: true,
+        }
+    }
+}
+
+impl Tuning {
+    /// Okapi BM25 over one field of stemmed words and nothing else: what everything is compared with.
+    #[must_use]
+    pub fn plain() -> Self {
+        Self {
+            weights: [1.0, 0.0, 1.0, 0.0, 0.0, 0.0],
+            lengths: [0.75, 0.0, 0.0, 0.0, 0.0, 0.0],
+            function_words: 1.0,
+            proximity: 0.0,
+            exact_heading: 1.0,
+            page: 0.0,
+            feedback_sections: 0,
+            synonyms: 0.0,
+            typos: false,
+            prefixes: false,
+            ..Self::default()
+        }
+    }
+}

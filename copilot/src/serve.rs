@@ -1,0 +1,148 @@
+//! The server: bind, load, serve, drain.
+
+mod load;
+mod ready_file;
+
+use std::{
+    collections::BTreeMap,
+    future::{Future, IntoFuture},
+    net::SocketAddr,
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::Context as _;
+use tokio::{net::TcpListener, signal::unix::SignalKind, sync::Semaphore, sync::watch};
+
+use crate::{
+    api::{self, App, Shared, stream::Streams},
+    corpus::shelf::Shelf,
+    grant_guard::Guard,
+    metrics::Metrics,
+    search::{Synonyms, Tuning},
+};
+
+/// Longest wait for requests under way after the signal to stop.
+const DRAIN: Duration = Duration::from_secs(30);
+
+/// A corpus and where its artifact comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CorpusSource {
+    /// Name, as grants have it.
+    pub corpus: String,
+    /// File or folder.
+    pub source: String,
+}
+
+/// Checked settings.
+#[derive(Debug)]
+pub struct Settings {
+    /// Public listener.
+    pub listen: SocketAddr,
+    /// Probes and metrics.
+    pub admin_listen: SocketAddr,
+    /// What to serve.
+    pub corpora: Vec<CorpusSource>,
+    /// Who may read it.
+    pub guard: Guard,
+    /// Where artifacts are unpacked.
+    pub cache_dir: PathBuf,
+    /// Key that artifacts must be signed for.
+    pub verify_key: Option<PathBuf>,
+    /// Synonyms of the operator's.
+    pub synonyms: Synonyms,
+    /// Time between two looks at a source.
+    pub poll: Duration,
+    /// Streams of one member at a time.
+    pub streams_per_caller: usize,
+    /// Streams of all anonymous callers at a time.
+    pub streams_anonymous: usize,
+    /// Written when all listeners are bound.
+    pub ready_file: Option<PathBuf>,
+}
+
+/// Sends the log to standard error; the level comes from `RUST_LOG`.
+pub fn start_log(json: bool) {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into());
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // A second call, as in tests, keeps the first log.
+    let _ = if json { log.json().flatten_event(true).try_init() } else { log.try_init() };
+}
+
+/// Serves until SIGTERM or SIGINT, then lets requests end.
+///
+/// # Errors
+/// When a listener cannot be bound or a file of the settings cannot be used.
+pub async fn serve(settings: Settings) -> anyhow::Result<()> {
+    let loaders = load::Loader::all(&settings)?;
+    let cores = std::thread::available_parallelism().map_or(2, usize::from);
+    if let Guard::Open(corpora) = &settings.guard {
+        tracing::warn!(?corpora, "serving without grants: for development only");
+    }
+    let app = App::new(Shared {
+        shelf: Shelf::new(settings.corpora.iter().map(|source| source.corpus.clone())),
+        guard: settings.guard,
+        synonyms: settings.synonyms,
+        tuning: Tuning::default(),
+        metrics: Metrics::default(),
+        searching: Arc::new(Semaphore::new(cores * 2)),
+        streams: Streams::new(settings.streams_per_caller, settings.streams_anonymous),
+    });
+    let http = bind(settings.listen, "--listen").await?;
+    let admin = bind(settings.admin_listen, "--admin-listen").await?;
+    let (stop, stopped) = watch::channel(false);
+    let mut polling = tokio::task::JoinSet::new();
+    for loader in loaders {
+        polling.spawn(load::follow(loader, app.clone(), settings.poll, stopped.clone()));
+    }
+    let listeners = BTreeMap::from([
+        ("http", http.local_addr().context("the address of --listen")?.to_string()),
+        ("admin", admin.local_addr().context("the address of --admin-listen")?.to_string()),
+    ]);
+    tracing::info!(?listeners, "listening");
+    // Signals are caught before anybody is told that the process is up.
+    let signal = signal()?;
+    if let Some(file) = &settings.ready_file {
+        ready_file::write(file, &listeners).with_context(|| format!("--ready-file {}", file.display()))?;
+    }
+    let serving =
+        tokio::spawn(axum::serve(http, api::router(&app)).with_graceful_shutdown(ended(stopped.clone())).into_future());
+    let (admin_stop, admin_stopped) = watch::channel(false);
+    let watching = tokio::spawn(
+        axum::serve(admin, api::admin::router(&app)).with_graceful_shutdown(ended(admin_stopped)).into_future(),
+    );
+    signal.await;
+    tracing::info!("stopping: requests under way are finished first");
+    stop.send_replace(true);
+    if tokio::time::timeout(DRAIN, serving).await.is_err() {
+        tracing::warn!(seconds = DRAIN.as_secs(), "some requests did not end in time");
+    }
+    // Probes and metrics answer until the last request has ended.
+    admin_stop.send_replace(true);
+    let _ = tokio::time::timeout(Duration::from_secs(1), watching).await;
+    polling.shutdown().await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+async fn bind(address: SocketAddr, flag: &str) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| format!("cannot listen on {flag} {address}"))
+}
+
+/// Ends when the process is told to stop.
+fn signal() -> anyhow::Result<impl Future<Output = ()>> {
+    let mut terminate = tokio::signal::unix::signal(SignalKind::terminate()).context("SIGTERM cannot be caught")?;
+    let mut interrupt = tokio::signal::unix::signal(SignalKind::interrupt()).context("SIGINT cannot be caught")?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}
+
+async fn ended(mut stopped: watch::Receiver<bool>) {
+    // A sender that is gone means the same.
+    let _ = stopped.wait_for(|stopped| *stopped).await;
+}
