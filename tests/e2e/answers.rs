@@ -1,6 +1,8 @@
 //! Who gets which documents.
 
-use crate::gate::{Gate, SITE, header, ok, problem, urls};
+use docsgate_harness::system_tool::shared_data;
+
+use crate::gate::{Gate, SITE, Wanted, header, ok, problem, urls};
 
 #[test]
 fn anybody_is_answered_from_the_public_documents_with_citations_that_land() {
@@ -47,6 +49,36 @@ fn a_members_only_route_tells_who_is_not_one() {
     problem(response, 401, "identity_required");
     problem(ask().bearer_auth(gate.token("stranger@example.org")).send().unwrap(), 403, "insufficient_entitlement");
     ok(ask().bearer_auth(gate.member_token()).send().unwrap());
+}
+
+#[test]
+fn real_documents_keep_to_their_side() {
+    let Some(docs) = shared_data("hybridops-docs") else { return };
+    let folders = [docs.join("modules"), docs.join("blueprints")];
+    let gate = Gate::with(Wanted { docs: Some(folders), ..Wanted::default() });
+    let token = gate.member_token();
+    let mut member_hits = 0;
+    for question in
+        ["PostgreSQL failback to on-prem", "blueprint steps", "DR restore from backup", "inputs of the module", "VPN"]
+    {
+        let anonymous = ok(gate.search(question).send().unwrap());
+        let corpora = |body: &serde_json::Value| -> Vec<String> {
+            let hits = body["hits"].as_array().unwrap();
+            hits.iter().map(|hit| hit["corpus"].as_str().unwrap().to_owned()).collect()
+        };
+        assert!(!corpora(&anonymous).is_empty(), "{question}");
+        assert!(corpora(&anonymous).iter().all(|corpus| corpus == "public"), "{question}: {anonymous:#}");
+        for url in urls(&anonymous) {
+            let page = url.strip_prefix(SITE).unwrap().split('#').next().unwrap().trim_end_matches('/').to_owned();
+            let readme = docs.join("modules").join(&page);
+            assert!(readme.is_dir() || readme.with_extension("md").is_file(), "{url} is not a module's page");
+        }
+        let both = ok(gate.search(question).bearer_auth(&token).send().unwrap());
+        member_hits += corpora(&both).iter().filter(|corpus| *corpus == "member").count();
+        let answer = ok(gate.ask(question).send().unwrap());
+        assert!(!answer.to_string().contains(r#""corpus":"member""#), "{answer:#}");
+    }
+    assert!(member_hits > 0, "a member never saw a blueprint");
 }
 
 #[test]

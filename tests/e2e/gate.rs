@@ -39,6 +39,8 @@ pub(crate) struct Wanted {
     pub(crate) backend: Option<(String, u16)>,
     /// A Postgres of its own, for tests that stop it.
     pub(crate) own_postgres: bool,
+    /// Other documents: public and member.
+    pub(crate) docs: Option<[PathBuf; 2]>,
     /// Changes to the text of the policy.
     pub(crate) policy: Option<fn(&str) -> String>,
 }
@@ -54,9 +56,11 @@ impl Gate {
         let text = fs::read_to_string(data.join("policy.yaml")).unwrap();
         let policy = folder.path().join("written-policy.yaml");
         fs::write(&policy, wanted.policy.map_or(text.clone(), |change| change(&text))).unwrap();
-        let docs = ["public", "member"].map(|corpus| Docs {
+        let [public, member] =
+            wanted.docs.unwrap_or_else(|| ["public", "member"].map(|corpus| data.join("docs").join(corpus)));
+        let docs = [("public", public), ("member", member)].map(|(corpus, folder)| Docs {
             corpus: corpus.to_owned(),
-            folder: data.join("docs").join(corpus),
+            folder,
             site_url: SITE.to_owned(),
         });
         let server = (!wanted.own_postgres).then(SharedServer::join);

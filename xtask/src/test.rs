@@ -1,6 +1,6 @@
 //! `cargo xtask test`: tools, build, the whole suite, and what could not be run.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::process::{Command, ExitCode};
 
@@ -52,24 +52,28 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// One line for each test that could not run, and the command that brings all that is missing.
+/// One line for each test that could not run, and the commands that bring what is missing.
 fn summary(missing: &str) -> Vec<String> {
     let mut tests = BTreeMap::new();
     for line in missing.lines() {
         let mut fields = line.split('\t');
-        if let (Some(test), Some(tool), Some(package)) = (fields.next(), fields.next(), fields.next()) {
-            tests.insert(test, (tool, package));
+        if let (Some(test), Some(what), Some(remedy)) = (fields.next(), fields.next(), fields.next()) {
+            tests.insert(test, (what, remedy));
         }
     }
     if tests.is_empty() {
         return Vec::new();
     }
     let mut lines = vec![String::new(), format!("{} tests could not run on this machine:", tests.len())];
-    lines.extend(tests.iter().map(|(test, (tool, _))| format!("  {test}: `{tool}` is missing")));
-    let mut packages: Vec<&str> = tests.values().map(|(_, package)| *package).collect();
-    packages.sort_unstable();
-    packages.dedup();
-    lines.push(format!("to run them: sudo apt-get install {}", packages.join(" ")));
+    lines.extend(tests.iter().map(|(test, (what, _))| format!("  {test}: {what} is missing")));
+    let remedies: BTreeSet<&str> = tests.values().map(|(_, remedy)| *remedy).collect();
+    let (packages, others): (Vec<&str>, Vec<&str>) =
+        remedies.into_iter().partition(|remedy| remedy.starts_with(system_tool::INSTALL));
+    let packages: Vec<&str> = packages.iter().filter_map(|remedy| remedy.strip_prefix(system_tool::INSTALL)).collect();
+    if !packages.is_empty() {
+        lines.push(format!("to run them: {}{}", system_tool::INSTALL, packages.join(" ")));
+    }
+    lines.extend(others.iter().map(|remedy| format!("to run them: {remedy}")));
     lines
 }
 
@@ -79,11 +83,23 @@ mod tests {
 
     #[test]
     fn every_test_that_could_not_run_is_named_with_the_command_that_helps() {
-        let lines =
-            summary("a::b\tnginx\tnginx-light\nc::d\tnginx\tnginx-light\na::b\tnginx\tnginx-light\n").join("\n");
-        assert!(lines.contains("2 tests could not run"), "{lines}");
-        assert!(lines.contains("a::b: `nginx` is missing") && lines.contains("c::d"), "{lines}");
-        assert!(lines.ends_with("sudo apt-get install nginx-light"), "{lines}");
+        let install = |package: &str| format!("{}{package}", system_tool::INSTALL);
+        let report = [
+            ("a::b", "`nginx`", install("nginx-light")),
+            ("c::d", "`redis-server`", install("redis-server")),
+            ("a::b", "`nginx`", install("nginx-light")),
+            ("e::f", "test data `x`", "put it there".to_owned()),
+        ]
+        .map(|(test, what, remedy)| format!("{test}\t{what}\t{remedy}\n"))
+        .concat();
+        let lines = summary(&report).join("\n");
+        assert!(lines.contains("3 tests could not run"), "{lines}");
+        assert!(
+            lines.contains("a::b: `nginx` is missing") && lines.contains("e::f: test data `x` is missing"),
+            "{lines}"
+        );
+        assert!(lines.contains("sudo apt-get install nginx-light redis-server\n"), "{lines}");
+        assert!(lines.ends_with("to run them: put it there"), "{lines}");
         assert!(summary("").is_empty());
     }
 }

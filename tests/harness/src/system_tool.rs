@@ -1,4 +1,5 @@
-//! Tools that only the system's package manager has (nginx, Redis, Chromium, …).
+//! What a test needs and may miss: tools that only the system's package manager has (nginx, Redis, Chromium, …), and
+//! the shared test data.
 //!
 //! A test asks for one by name. When it is missing the test is reported, not silently skipped: `cargo xtask test`
 //! lists every such test in its last lines with the command that brings the tool, and under `CI=true` it fails.
@@ -7,6 +8,8 @@ use std::env;
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::PathBuf;
+
+use crate::paths;
 
 /// The environment variable that names the file in which missing tools are noted; `cargo xtask test` sets it.
 pub const REPORT: &str = "DOCSGATE_MISSING_TOOLS";
@@ -31,18 +34,41 @@ pub fn system_tool(program: &str) -> Option<PathBuf> {
     if let Some(found) = on_path(program) {
         return Some(found);
     }
+    not_run(&format!("`{program}`"), &format!("{INSTALL}{package}"));
+    None
+}
+
+/// A folder of the shared test data for the test that is running; `None` as for [`system_tool`].
+///
+/// # Panics
+/// Under `CI=true` when it is missing.
+#[must_use]
+pub fn shared_data(name: &str) -> Option<PathBuf> {
+    match paths::test_data(name) {
+        Ok(folder) => Some(folder),
+        Err(_) => {
+            not_run(&format!("test data `{name}`"), "put the shared data at ../shared/data or set DOCSGATE_TEST_DATA");
+            None
+        }
+    }
+}
+
+/// How a remedy that installs a package begins; the package follows.
+pub const INSTALL: &str = "sudo apt-get install ";
+
+#[expect(clippy::panic, reason = "called by tests: what is missing must fail the test under CI")]
+fn not_run(missing: &str, remedy: &str) {
     let test = std::thread::current().name().unwrap_or("a test").to_owned();
     if env::var("CI").is_ok_and(|value| value == "true") {
-        panic!("{test} needs `{program}`, which is missing: sudo apt-get install {package}");
+        panic!("{test} needs {missing}, which is missing: {remedy}");
     }
-    let line = format!("{test}\t{program}\t{package}\n");
+    let line = format!("{test}\t{missing}\t{remedy}\n");
     let noted = env::var_os(REPORT)
         .and_then(|path| OpenOptions::new().create(true).append(true).open(path).ok())
         .is_some_and(|mut file| file.write_all(line.as_bytes()).is_ok());
     if !noted {
-        let _ = writeln!(std::io::stderr(), "NOT RUN: {test} needs `{program}`: sudo apt-get install {package}");
+        let _ = writeln!(std::io::stderr(), "NOT RUN: {test} needs {missing}: {remedy}");
     }
-    None
 }
 
 fn on_path(program: &str) -> Option<PathBuf> {
