@@ -36,7 +36,11 @@ impl DatabaseArgs {
 /// When the database cannot be reached, or has a schema newer than this program.
 pub async fn migrate(args: &DatabaseArgs) -> Result<ExitCode> {
     let pool = args.connect().await?;
-    MIGRATIONS.run(&pool).await.context("the schema cannot be brought to this version")?;
+    let mut connection = pool.acquire().await.context("the database")?;
+    // The table of migrations stands in `public`, whatever the login is called: a login named `docsgate` would otherwise
+    // look for it in the schema of its own name once that exists.
+    sqlx::query("SET search_path TO public").execute(&mut *connection).await.map_err(refused)?;
+    MIGRATIONS.run(&mut *connection).await.context("the schema cannot be brought to this version")?;
     let version = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0);
     writeln!(std::io::stdout(), "schema docsgate is at version {version}")?;
     Ok(ExitCode::SUCCESS)
