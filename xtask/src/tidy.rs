@@ -10,6 +10,9 @@ use docsgate_harness::paths;
 /// A file past this has two jobs.
 const LONGEST: usize = 500;
 
+/// Longer files that wait to be split: each may shrink, none may grow, none may be added.
+const TO_BE_SPLIT: &[(&str, usize)] = &[("authz/core/src/policy/compile.rs", 880)];
+
 /// What may not appear in a tracked file, and why.
 const FORBIDDEN: &[(&str, &str)] = &[
     ("crates-io.", "a registry host: a build asks the registry that its user configured"),
@@ -61,8 +64,10 @@ fn check(root: &Path, files: &[PathBuf]) -> Result<Vec<String>> {
         let generated = text.lines().take(3).any(|line| line.contains("@generated"));
         if is("rs") && !generated {
             let lines = text.lines().count();
-            if lines > LONGEST {
-                findings.push(format!("{shown}: {lines} lines; past {LONGEST} a file has two jobs"));
+            let waiting = TO_BE_SPLIT.iter().find(|(known, _)| file == Path::new(known));
+            let longest = waiting.map_or(LONGEST, |(_, lines)| *lines);
+            if lines > longest {
+                findings.push(format!("{shown}: {lines} lines; past {longest} a file has two jobs"));
             }
             if EMPTY_NAMES.iter().any(|name| file.file_stem().is_some_and(|stem| stem == *name)) {
                 findings.push(format!("{shown}: the name says nothing about what it holds"));
