@@ -3,8 +3,8 @@
 use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 
-/// A step under way. On a terminal its line is rewritten; elsewhere it is printed at the start, at the end and
-/// every fifteen seconds in between, so that a log shows life without growing.
+/// A step under way. On a terminal its line is rewritten; elsewhere it is printed at the end, and every few seconds
+/// before that, so that a log shows life without growing.
 #[derive(Debug)]
 pub struct Step {
     what: String,
@@ -14,7 +14,7 @@ pub struct Step {
     quiet: bool,
 }
 
-const HEARTBEAT: Duration = Duration::from_secs(15);
+const HEARTBEAT: Duration = Duration::from_secs(3);
 const REDRAW: Duration = Duration::from_millis(200);
 
 impl Step {
@@ -27,7 +27,9 @@ impl Step {
             terminal: std::io::stderr().is_terminal(),
             quiet: false,
         };
-        step.draw("…", false);
+        if step.terminal {
+            step.draw("…", false);
+        }
         step
     }
 
