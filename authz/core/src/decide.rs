@@ -180,6 +180,8 @@ fn check_cors<F>(
     let verdict = profile.check(origin);
     trace.note("cors", || format!("origin {origin} against profile `{}`: {verdict:?}", profile.name));
     if verdict == CorsVerdict::Refused {
+        // Another origin gets another answer; caches must know.
+        about.cors = cors::vary_only();
         // A refused preflight stays refused in shadow mode too: a browser would not send the request anyway.
         if preflight {
             return Err(Refusal::OriginRefused);

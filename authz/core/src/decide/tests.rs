@@ -246,7 +246,7 @@ fn no_route_and_wrong_method_are_refused_before_anything_else() {
 fn origins_are_checked_and_refusals_stay_readable() {
     let foreign = ask(&policy(), &Written::default(), "POST", "/chat", &[("origin", "https://evil.example"), TOKEN]);
     assert_eq!(said(&foreign), "403 origin_not_allowed");
-    assert!(foreign.about.cors.is_empty());
+    assert_eq!(foreign.about.cors, [("vary", "Origin".to_owned())]);
     let bad = ask(&policy(), &Written::default(), "POST", "/chat", &[FROM_DOCS, ("authorization", "Bearer bad")]);
     assert_eq!(said(&bad), "401 invalid_token");
     assert!(bad.about.cors.contains(&("access-control-allow-origin", ORIGIN.into())));
