@@ -9,6 +9,7 @@ mod gate;
 mod wire;
 
 mod answers;
+mod chart;
 mod configuration;
 mod cors;
 mod demo;

@@ -23,6 +23,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     interrupt::watch()?;
     tools::envoy()?;
     tools::postgres()?;
+    tools::helm()?;
     // With all targets, so that the binaries are built with the features that the tests are built with: once.
     cargo_build(&["--workspace", "--all-targets"])?;
 
