@@ -261,3 +261,6 @@ fn ceil_seconds(duration: Duration) -> u64 {
 fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace(['"', '\\'], "_"))
 }
+
+#[cfg(test)]
+mod tests;

@@ -34,8 +34,13 @@ impl Limiter {
         redis_url: Option<&str>,
         registry: &mut Registry,
     ) -> Result<Arc<Self>, String> {
-        if policy.backend == LimiterBackend::Redis && redis_url.is_none() {
-            return Err("the policy says `limiter.backend: redis`; set --redis-url or REDIS_URL".to_owned());
+        if policy.backend == LimiterBackend::Redis {
+            return Err(
+                "the policy says `limiter.backend: redis`, which this version does not have; use `local`".to_owned()
+            );
+        }
+        if redis_url.is_some() {
+            tracing::warn!("a Redis URL is given, but limits are kept in this process in this version");
         }
         let keys_held = Gauge::default();
         registry.register("docsgate_authz_limit_keys", "Limit keys held in memory", keys_held.clone());
