@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use rustix::process::Signal;
@@ -22,6 +22,9 @@ pub const OWNER: &str = "docsgate";
 
 /// Ports that are tried: below the range that the kernel gives to clients, so that only another server can be there.
 const PORTS: std::ops::Range<u16> = 15_000..32_000;
+
+/// How long processes of a killed server may take to notice.
+const LINGERING: Duration = Duration::from_secs(15);
 
 /// What the server is started with.
 #[derive(Debug)]
@@ -67,15 +70,22 @@ impl Postgres {
         for _ in 0..20 {
             candidates.push(random_port()?);
         }
+        let deadline = Instant::now() + LINGERING;
         for port in candidates {
-            let process = launch(&bin, &data, port, options, &account).spawn()?;
-            match wait(&process, &data) {
-                Ok(()) => {
+            loop {
+                let process = launch(&bin, &data, port, options, &account).spawn()?;
+                let Err(error) = wait(&process, &data) else {
                     fs::write(&last, port.to_string()).with_context(|| format!("cannot write {}", last.display()))?;
                     return Ok(Self { process, port, password, bin, data });
+                };
+                let said = error.to_string();
+                if said.contains("Address already in use") {
+                    break;
                 }
-                Err(error) if error.to_string().contains("Address already in use") => {}
-                Err(error) => return Err(error),
+                // The children of a killed postmaster notice its end a moment later and then let go of its memory.
+                if !said.contains("pre-existing shared memory block") || Instant::now() >= deadline {
+                    return Err(error);
+                }
             }
         }
         bail!("Postgres found no free port between {} and {}", PORTS.start, PORTS.end)
