@@ -201,6 +201,8 @@ impl Process {
         std::thread::spawn(move || {
             // Signals are sent only while `status` is empty and under its lock, so a recycled id is never hit.
             let status = wait_without_reaping(pid).and_then(|()| {
+                // What it started itself must not outlive it. Until it is collected, the group's number is its own.
+                let _ = rustix::process::kill_process_group(pid, Signal::KILL);
                 let mut slot = announce.status.lock().unwrap_or_else(PoisonError::into_inner);
                 let status = child.wait()?;
                 *slot = Some(status);

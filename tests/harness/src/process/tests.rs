@@ -40,6 +40,19 @@ fn a_child_that_ignores_the_polite_signal_is_killed_with_its_own_children() {
     }
 }
 
+#[test]
+fn what_a_child_has_started_ends_with_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let process = shell(folder.path(), "sleep 1000 & echo $!");
+    let _ = process.wait_at_most(Duration::from_secs(10));
+    let grandchild: i32 = tail(process.log(), 1)[0].parse().unwrap();
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while is_running(grandchild) {
+        assert!(Instant::now() < deadline, "the grandchild {grandchild} still runs");
+        std::thread::yield_now();
+    }
+}
+
 fn is_running(pid: i32) -> bool {
     // A zombie that nobody reaps in a container has ended too.
     fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
