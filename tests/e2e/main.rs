@@ -17,5 +17,6 @@ mod entitlements;
 mod failures;
 mod headers;
 mod identity;
+mod ingress;
 mod limits;
 mod paths;
