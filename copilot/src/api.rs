@@ -211,4 +211,4 @@ pub fn json(body: &impl Serialize) -> Response {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -8,5 +8,6 @@ pub mod eval;
 pub mod grant_guard;
 pub mod index;
 pub mod metrics;
+pub mod rpc;
 pub mod search;
 pub mod serve;

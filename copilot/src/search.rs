@@ -88,7 +88,7 @@ pub fn search(
 ) -> Result<Found, OpenFault> {
     let query = Query::parse(request.text, indexes.first().map(|index| index.lexicon.language).unwrap_or_default());
     let ranking = rank::rank(indexes, &query, synonyms, tuning)?;
-    let evidence = Evidence::gather(indexes, &ranking);
+    let evidence = Evidence::gather(indexes, &ranking, tuning.k1);
     let allowed: Vec<Option<u64>> =
         indexes.iter().map(|index| request.section.map(|name| index.lexicon.section(Some(name)))).collect();
     let mut of_page: HashMap<(usize, u32), usize> = HashMap::new();

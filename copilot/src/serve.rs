@@ -42,6 +42,8 @@ pub struct Settings {
     pub listen: SocketAddr,
     /// Probes and metrics.
     pub admin_listen: SocketAddr,
+    /// gRPC, when wanted.
+    pub grpc_listen: Option<SocketAddr>,
     /// What to serve.
     pub corpora: Vec<CorpusSource>,
     /// Who may read it.
@@ -91,15 +93,22 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
     });
     let http = bind(settings.listen, "--listen").await?;
     let admin = bind(settings.admin_listen, "--admin-listen").await?;
+    let grpc = match settings.grpc_listen {
+        Some(address) => Some(bind(address, "--grpc-listen").await?),
+        None => None,
+    };
     let (stop, stopped) = watch::channel(false);
     let mut polling = tokio::task::JoinSet::new();
     for loader in loaders {
         polling.spawn(load::follow(loader, app.clone(), settings.poll, stopped.clone()));
     }
-    let listeners = BTreeMap::from([
+    let mut listeners = BTreeMap::from([
         ("http", http.local_addr().context("the address of --listen")?.to_string()),
         ("admin", admin.local_addr().context("the address of --admin-listen")?.to_string()),
     ]);
+    if let Some(grpc) = &grpc {
+        listeners.insert("grpc", grpc.local_addr().context("the address of --grpc-listen")?.to_string());
+    }
     tracing::info!(?listeners, "listening");
     // Signals are caught before anybody is told that the process is up.
     let signal = signal()?;
@@ -108,6 +117,7 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
     }
     let serving =
         tokio::spawn(axum::serve(http, api::router(&app)).with_graceful_shutdown(ended(stopped.clone())).into_future());
+    let calling = grpc.map(|listener| tokio::spawn(crate::rpc::serve(app.clone(), listener, ended(stopped.clone()))));
     let (admin_stop, admin_stopped) = watch::channel(false);
     let watching = tokio::spawn(
         axum::serve(admin, api::admin::router(&app)).with_graceful_shutdown(ended(admin_stopped)).into_future(),
@@ -115,7 +125,13 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
     signal.await;
     tracing::info!("stopping: requests under way are finished first");
     stop.send_replace(true);
-    if tokio::time::timeout(DRAIN, serving).await.is_err() {
+    let all_ended = async {
+        let _ = serving.await;
+        if let Some(calling) = calling {
+            let _ = calling.await;
+        }
+    };
+    if tokio::time::timeout(DRAIN, all_ended).await.is_err() {
         tracing::warn!(seconds = DRAIN.as_secs(), "some requests did not end in time");
     }
     // Probes and metrics answer until the last request has ended.

@@ -51,7 +51,7 @@ pub fn answer(found: &Found, matchers: &Matchers, language: Language) -> Answer 
             if !part.is_empty() {
                 part.push(' ');
             }
-            part.push_str(&candidate.text);
+            part.push_str(candidate.text.trim_end_matches([';', ',']));
         }
         if !text.ends_with(['.', '!', '?', ':', '。', '！', '？']) {
             text.push('.');

@@ -118,15 +118,7 @@ async fn read(request: HttpRequest) -> Result<Question, Problem> {
     let question: Question = serde_json::from_slice(&bytes).map_err(|error| {
         Problem::bad_request(format!("The body is not a question: {error}. Expected {{\"question\": \"…\"}}."))
     })?;
-    if question.question.trim().is_empty() {
-        return Err(Problem::bad_request("The question is empty."));
-    }
-    if question.question.len() > MAX_QUERY_BYTES {
-        return Err(Problem::bad_request(format!("The question is longer than {MAX_QUERY_BYTES} bytes.")));
-    }
-    if question.history.as_ref().is_some_and(|history| history.len() > MAX_TURNS) {
-        return Err(Problem::bad_request(format!("The history has more than {MAX_TURNS} turns.")));
-    }
+    question.check()?;
     Ok(question)
 }
 
@@ -135,6 +127,23 @@ async fn collect(body: Body) -> Result<axum::body::Bytes, Problem> {
 }
 
 impl Question {
+    /// The same bounds for every way in.
+    ///
+    /// # Errors
+    /// Which bound was passed.
+    pub fn check(&self) -> Result<(), Problem> {
+        if self.question.trim().is_empty() {
+            return Err(Problem::bad_request("The question is empty."));
+        }
+        if self.question.len() > MAX_QUERY_BYTES {
+            return Err(Problem::bad_request(format!("The question is longer than {MAX_QUERY_BYTES} bytes.")));
+        }
+        if self.history.as_ref().is_some_and(|history| history.len() > MAX_TURNS) {
+            return Err(Problem::bad_request(format!("The history has more than {MAX_TURNS} turns.")));
+        }
+        Ok(())
+    }
+
     /// The question with what it leans on: "and for members?" is searched together with the question before it.
     fn in_context(&self) -> String {
         let words = |text: &str| {

@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::{App, Provenance, check_accept, json, problem::Problem};
 use crate::{
     grant_guard::{Granted, RequestId},
-    search::{self, Correction, Hit, MAX_QUERY_BYTES, Request},
+    search::{self, Correction, Found, Hit, MAX_QUERY_BYTES, Request},
 };
 
 /// Hits when the client names no number.
@@ -25,12 +25,39 @@ const DEFAULT_PER_PAGE: usize = 3;
 
 /// What a client asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Asked {
+pub struct Asked {
     q: String,
     limit: usize,
     offset: usize,
     per_page: usize,
     section: Option<String>,
+}
+
+impl Asked {
+    /// The same bounds for every way in; 0 stands for what is usual.
+    ///
+    /// # Errors
+    /// Which bound was passed.
+    pub fn checked(
+        q: String,
+        limit: usize,
+        offset: usize,
+        per_page: usize,
+        section: Option<String>,
+    ) -> Result<Self, Problem> {
+        if q.len() > MAX_QUERY_BYTES {
+            return Err(Problem::bad_request(format!("The query is longer than {MAX_QUERY_BYTES} bytes.")));
+        }
+        for (name, value, most) in
+            [("limit", limit, MAX_LIMIT), ("offset", offset, MAX_OFFSET), ("per_page", per_page, MAX_LIMIT)]
+        {
+            if value > most {
+                return Err(Problem::bad_request(format!("{name} is {value}; it may be {most} at most.")));
+            }
+        }
+        let or = |value: usize, usual: usize| if value == 0 { usual } else { value };
+        Ok(Self { q, limit: or(limit, DEFAULT_LIMIT), offset, per_page: or(per_page, DEFAULT_PER_PAGE), section })
+    }
 }
 
 /// A hit as clients see it.
@@ -94,7 +121,20 @@ async fn respond(
     query: &str,
 ) -> Result<Response, Problem> {
     check_accept(headers)?;
-    let asked = parse(query)?;
+    let (found, provenance) = find(app, granted, id, parse(query)?).await?;
+    Ok(json(&Body {
+        total: found.total,
+        corrections: found.corrections,
+        hits: found.hits.into_iter().map(HitBody::from).collect(),
+        provenance,
+    }))
+}
+
+/// Searches what the grant opens, for HTTP and gRPC alike.
+///
+/// # Errors
+/// What the client is told when it cannot be done.
+pub async fn find(app: &App, granted: &Granted, id: &RequestId, asked: Asked) -> Result<(Found, Provenance), Problem> {
     let indexes = app.indexes(granted)?;
     let provenance = Provenance::of(&indexes, id);
     let found = app
@@ -114,12 +154,7 @@ async fn respond(
             Problem::internal()
         })?;
     app.metrics.searched(&provenance.corpus, found.total);
-    Ok(json(&Body {
-        total: found.total,
-        corrections: found.corrections,
-        hits: found.hits.into_iter().map(HitBody::from).collect(),
-        provenance,
-    }))
+    Ok((found, provenance))
 }
 
 fn parse(query: &str) -> Result<Asked, Problem> {

@@ -9,10 +9,10 @@ use crate::{
     search::tests::{chunk, index},
 };
 
-const KEY: &str = "a:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+pub(crate) const KEY: &str = "a:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 const HOST: &str = "docs.example.org";
 
-fn app() -> App {
+pub(crate) fn app() -> App {
     let shelf = Shelf::new(["public".to_owned(), "member".to_owned()]);
     let public = [
         chunk(

@@ -39,12 +39,12 @@ pub struct Args {
     /// An earlier result of `--output json` to compare with, query by query.
     #[arg(long)]
     baseline: Option<PathBuf>,
-    /// Compare with plain BM25 in the same run.
+    /// Compare with plain BM25 (one field, words as written) in the same run.
     #[arg(long)]
     against_plain: bool,
-    /// Measure plain BM25 instead of the ranking in service.
-    #[arg(long)]
-    plain: bool,
+    /// Compare with plain BM25 over stems instead.
+    #[arg(long, requires = "against_plain")]
+    plain_stemmed: bool,
     /// Change one number of the ranking: NAME=JSON, for example `--set page=0`; repeatable.
     #[arg(long = "set")]
     changes: Vec<String>,
@@ -64,8 +64,7 @@ pub struct Args {
 /// # Errors
 /// A wrong argument or an unreadable set.
 pub fn run(args: &Args) -> Result<(), Failure> {
-    let base = if args.plain { Tuning::plain() } else { Tuning::default() };
-    let tuning = changed(&base, &args.changes)?;
+    let tuning = changed(&Tuning::default(), &args.changes)?;
     let baseline = args.baseline.as_ref().map(|file| -> anyhow::Result<Vec<Run>> {
         let text = fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
         serde_json::from_str(&text).with_context(|| format!("{} is not a result of --output json", file.display()))
@@ -79,7 +78,10 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         let run = eval::run(&set, &index, &Synonyms::default(), &tuning)?;
         let mut before = baseline.iter().find(|run| run.set == set.name).cloned();
         if args.against_plain {
-            before = Some(eval::run(&set, &index, &Synonyms::default(), &Tuning::plain())?);
+            let plain = set.in_one_field();
+            let index = eval::index(&plain, args.language)?;
+            let tuning = Tuning::plain(args.plain_stemmed);
+            before = Some(eval::run(&plain, &index, &Synonyms::default(), &tuning)?);
         }
         text.push_str(&table(&run, before.as_ref(), &set, args.losers));
         runs.push(run);

@@ -31,6 +31,9 @@ pub struct Args {
     /// Address of the listener for /metrics, /healthz and /readyz.
     #[arg(long, env = "COPILOT_ADMIN_LISTEN", default_value = "127.0.0.1:9903")]
     admin_listen: SocketAddr,
+    /// Address of the gRPC listener; without it there is none.
+    #[arg(long, env = "COPILOT_GRPC_LISTEN")]
+    grpc_listen: Option<SocketAddr>,
     /// A corpus and where its artifact is: NAME=SOURCE; repeatable, separated by semicolons in the environment.
     #[arg(long = "corpus", env = "COPILOT_CORPORA", value_delimiter = ';', required = true, action = ArgAction::Append)]
     corpora: Vec<String>,
@@ -119,6 +122,7 @@ fn settings(args: Args) -> Result<Settings, Failure> {
     Ok(Settings {
         listen: args.listen,
         admin_listen: args.admin_listen,
+        grpc_listen: args.grpc_listen,
         corpora,
         guard,
         cache_dir: args.cache_dir.unwrap_or_else(|| std::env::temp_dir().join("docsgate-copilot")),

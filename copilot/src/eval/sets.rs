@@ -77,6 +77,22 @@ impl TestSet {
         })
     }
 
+    /// The same set for plain BM25: title and text in one field, no pages, no headings.
+    #[must_use]
+    pub fn in_one_field(&self) -> Self {
+        let chunk = |chunk: &Chunk| {
+            let title = chunk.heading_path.first().cloned().unwrap_or_default();
+            Chunk {
+                body: format!("{title}\n\n{}", chunk.markdown),
+                url: chunk.url.clone(),
+                source_path: chunk.source_path.clone(),
+                boost: 1.0,
+                ..Chunk::default()
+            }
+        };
+        Self { chunks: self.chunks.iter().map(chunk).collect(), ..self.clone() }
+    }
+
     /// The set's id of an indexed document.
     ///
     /// # Errors
@@ -98,7 +114,7 @@ impl Document {
         };
         let body = match self.text.strip_prefix(&self.title) {
             Some(rest) if !self.title.is_empty() => rest.trim_start_matches([' ', '\n', '.']).to_owned(),
-            _ => self.text,
+            _ => self.text.clone(),
         };
         Chunk {
             page_title: if anchor.is_some() { String::new() } else { self.title.clone() },
@@ -106,6 +122,7 @@ impl Document {
             page_url: page,
             anchor,
             body,
+            markdown: self.text,
             source_path: self.id.clone(),
             url: self.id,
             boost: 1.0,

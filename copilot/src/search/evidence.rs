@@ -28,7 +28,7 @@ const UNKNOWN: f32 = 1.0;
 impl Evidence {
     /// Gathers the features of a ranking.
     #[must_use]
-    pub fn gather(indexes: &[Arc<LoadedIndex>], ranking: &Ranking) -> Self {
+    pub fn gather(indexes: &[Arc<LoadedIndex>], ranking: &Ranking, k1: f32) -> Self {
         let Some(best) = ranking.scored.first() else { return Self::default() };
         #[expect(clippy::cast_precision_loss, reason = "logarithms need no more digits")]
         let documents = indexes.iter().map(|index| index.len()).sum::<usize>() as f32;
@@ -53,7 +53,7 @@ impl Evidence {
             }
         }
         // An occurrence is worth at most k1 + 1 times its information.
-        let attainable = whole * 2.2;
+        let attainable = whole * (k1 + 1.0);
         let share = |part: f32| if whole > 0.0 { part / whole } else { 0.0 };
         let fifth = ranking.scored.get(4).map_or(0.0, |scored| scored.score);
         Self {

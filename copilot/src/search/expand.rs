@@ -78,7 +78,7 @@ pub fn concept(wanted: &Wanted, weight: f32, tuning: &Tuning) -> Concept {
     } else {
         // Headings are indexed stemmed only: a word that is its own stem is found in them.
         vec![
-            (Searched::Body, text(), 1.0 + tuning.weights[0] / tuning.weights[1].max(0.01)),
+            (Searched::Body, text(), 1.0),
             (Searched::Title, text(), 1.0),
             (Searched::Path, text(), 1.0),
             (Searched::Code, text(), 1.0),

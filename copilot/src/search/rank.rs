@@ -155,7 +155,13 @@ pub fn rank(
             ranking.matches.push(collect(indexes, &concept, &statistics, tuning)?);
             positions.push(None);
         }
-        scores = score(indexes, &ranking.matches, tuning);
+        let with_learned = score(indexes, &ranking.matches, tuning);
+        // Learned words reorder what the query found; they bring nothing that it did not.
+        for (own, learned) in scores.iter_mut().flatten().zip(with_learned.into_iter().flatten()) {
+            if *own > 0.0 {
+                *own = learned;
+            }
+        }
     }
     let mut scored = sorted(&scores);
     reorder(indexes, query, &ranking, &mut scored, tuning)?;

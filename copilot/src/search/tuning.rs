@@ -43,15 +43,15 @@ pub struct Tuning {
 impl Default for Tuning {
     fn default() -> Self {
         Self {
-            weights: [1.0, 0.6, 2.0, 1.0, 0.5, 1.5],
-            lengths: [0.75, 0.75, 0.4, 0.4, 0.75, 0.5],
-            k1: 1.2,
+            weights: [1.0, 0.2, 6.0, 2.5, 0.5, 0.5],
+            lengths: [0.85, 0.75, 0.75, 0.4, 0.75, 0.5],
+            k1: 2.5,
             function_words: 0.0,
-            proximity: 0.4,
-            window: 6,
+            proximity: 0.8,
+            window: 8,
             exact_heading: 1.5,
             page: 0.3,
-            feedback_sections: 0,
+            feedback_sections: 5,
             feedback_words: 10,
             feedback: 0.3,
             synonyms: 0.5,
@@ -63,12 +63,14 @@ impl Default for Tuning {
 }
 
 impl Tuning {
-    /// Okapi BM25 over one field of stemmed words and nothing else: what everything is compared with.
+    /// Okapi BM25 over one field (prose) and nothing else: what everything is compared with.
     #[must_use]
-    pub fn plain() -> Self {
+    pub fn plain(stemming: bool) -> Self {
+        let (stem, word) = if stemming { (1.0, 0.0) } else { (0.0, 1.0) };
         Self {
-            weights: [1.0, 0.0, 1.0, 0.0, 0.0, 0.0],
-            lengths: [0.75, 0.0, 0.0, 0.0, 0.0, 0.0],
+            weights: [stem, word, 0.0, 0.0, 0.0, 0.0],
+            lengths: [0.75; SEARCHED],
+            k1: 1.2,
             function_words: 1.0,
             proximity: 0.0,
             exact_heading: 1.0,

@@ -1,0 +1,55 @@
+use docsgate_grant::{Keys, mint};
+use docsgate_proto::copilot::v1::retrieval_client::RetrievalClient;
+use tonic::metadata::MetadataValue;
+
+use super::*;
+use crate::api::tests::{KEY, app};
+
+fn granted<T>(message: T, address: &str, method: &str, corpora: &[&str]) -> Request<T> {
+    let keys = Keys::parse(KEY).unwrap();
+    let path = format!("/docsgate.copilot.v1.Retrieval/{method}");
+    let binding = Binding { host: address, method: "POST", path: &path };
+    let corpora = corpora.iter().map(|name| (*name).to_owned()).collect();
+    let grant = mint(&keys, binding, "rid", corpora, None, now()).unwrap();
+    let mut request = Request::new(message);
+    request.metadata_mut().insert("x-docsgate-grant", MetadataValue::try_from(grant).unwrap());
+    request
+}
+
+#[tokio::test]
+async fn calls_are_granted_searched_and_answered_as_over_http() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let server = tokio::spawn(serve(app(), listener, async {
+        let _ = stopped.await;
+    }));
+    let mut client = RetrievalClient::connect(format!("http://{address}")).await.unwrap();
+    let query = || SearchRequest { query: "quibblewort port".to_owned(), ..SearchRequest::default() };
+
+    let refused = client.search(Request::new(query())).await.unwrap_err();
+    assert_eq!(refused.code(), Code::PermissionDenied);
+    let for_ask = granted(query(), &address, "Ask", &["public"]);
+    assert_eq!(client.search(for_ask).await.unwrap_err().code(), Code::PermissionDenied);
+
+    let public = client.search(granted(query(), &address, "Search", &["public"])).await.unwrap().into_inner();
+    assert!(public.hits.iter().all(|hit| hit.corpus == "public") && public.total == 1);
+    let member = client.search(granted(query(), &address, "Search", &["member", "public"])).await.unwrap().into_inner();
+    assert_eq!(member.hits[0].url, "https://m/port/");
+    assert_eq!(member.provenance.unwrap().index_version, "member:1+public:1");
+    let many = SearchRequest { limit: 999, ..query() };
+    let refused = client.search(granted(many, &address, "Search", &["public"])).await.unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument);
+
+    let question = AskRequest { question: "How do I restore a database?".to_owned(), history: Vec::new() };
+    let mut answer = client.ask(granted(question, &address, "Ask", &["public"])).await.unwrap().into_inner();
+    let mut parts = Vec::new();
+    while let Some(part) = answer.message().await.unwrap() {
+        parts.push(part.part.unwrap());
+    }
+    assert!(matches!(&parts[0], Part::Citation(citation) if citation.url == "https://d/backup/"));
+    assert!(matches!(parts.last(), Some(Part::Done(done)) if done.grounded));
+    drop((answer, client));
+    stop.send(()).unwrap();
+    server.await.unwrap().unwrap();
+}
