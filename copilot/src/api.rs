@@ -129,6 +129,7 @@ pub fn router(app: &App) -> Router {
     let guarded = Router::new()
         .route("/api/docs-search", get(search::search))
         .route("/api/docs-chat", post(chat::chat))
+        .route("/copilot/widget.js", get(widget))
         .fallback(not_found)
         .method_not_allowed_fallback(wrong_method)
         .layer(middleware::from_fn_with_state(app.clone(), guard));
@@ -137,6 +138,16 @@ pub fn router(app: &App) -> Router {
         .merge(guarded)
         .layer(middleware::from_fn_with_state(app.clone(), observe))
         .with_state(app.clone())
+}
+
+/// The web component, as it is in this program: it changes with releases only.
+async fn widget() -> Response {
+    let headers = [
+        (header::CONTENT_TYPE, "text/javascript; charset=utf-8"),
+        (header::CACHE_CONTROL, "public, max-age=3600"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    ];
+    (headers, include_str!("../widget/docs-copilot.js")).into_response()
 }
 
 async fn not_found(Extension(id): Extension<RequestId>) -> Response {

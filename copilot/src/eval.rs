@@ -50,18 +50,49 @@ pub fn run(set: &TestSet, index: &Arc<LoadedIndex>, synonyms: &Synonyms, tuning:
         let Some(relevant) = set.judgements.get(id) else { continue };
         let query = search::Query::parse(text, index.lexicon.language);
         let ranking = search::rank::rank(&indexes, &query, synonyms, tuning)?;
-        let ids = ranking.scored.iter().take(DEPTH).map(|scored| set.id_of(index, scored.doc));
-        let ids = ids.collect::<Result<Vec<_>, _>>()?;
+        let mut ids: Vec<String> = Vec::new();
+        for scored in ranking.scored.iter().take(DEPTH) {
+            let id = set.id_of(index, scored.doc)?;
+            // Several sections of one page count once where pages are judged.
+            if !ids.contains(&id) {
+                ids.push(id);
+            }
+        }
         queries.insert(id.clone(), Measures::of(&ids, relevant));
     }
     Ok(Run { set: set.name.clone(), tuning: tuning.clone(), queries })
 }
 
-/// Searches as the server does, for checks of the whole path.
+/// How often questions are answered that should be, and that should not.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Abstention {
+    /// Questions with a judgement.
+    pub answerable: usize,
+    /// Of these, answered.
+    pub answered: usize,
+    /// Questions without any.
+    pub unanswerable: usize,
+    /// Of these, answered all the same.
+    pub answered_wrongly: usize,
+}
+
+/// Counts over every other question: the threshold is chosen on the even ones and reported on the odd ones.
 ///
 /// # Errors
 /// When the index cannot be read.
-pub fn found(index: &Arc<LoadedIndex>, text: &str, tuning: &Tuning) -> anyhow::Result<search::Found> {
-    let request = Request { text, limit: 5, offset: 0, per_page: 0, section: None };
-    Ok(search::search(&[Arc::clone(index)], &request, &Synonyms::default(), tuning)?)
+pub fn abstention(set: &TestSet, index: &Arc<LoadedIndex>, tuning: &Tuning, odd: bool) -> anyhow::Result<Abstention> {
+    let mut counts = Abstention::default();
+    for (id, text) in set.queries.iter().skip(usize::from(odd)).step_by(2) {
+        let request = Request { text, limit: 1, offset: 0, per_page: 0, section: None };
+        let found = search::search(&[Arc::clone(index)], &request, &Synonyms::default(), tuning)?;
+        let answered = usize::from(found.evidence.suffices());
+        if set.judgements.contains_key(id) {
+            counts.answerable += 1;
+            counts.answered += answered;
+        } else {
+            counts.unanswerable += 1;
+            counts.answered_wrongly += answered;
+        }
+    }
+    Ok(counts)
 }

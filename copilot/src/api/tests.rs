@@ -189,6 +189,16 @@ async fn wrong_requests_are_refused_by_name() {
 }
 
 #[tokio::test]
+async fn the_widget_needs_a_grant_but_no_corpus() {
+    let app = app();
+    let path = "/copilot/widget.js";
+    let (status, kind, body) = send(&app, granted("GET", path, &[], "")).await;
+    assert_eq!((status, kind.as_str()), (200, "text/javascript; charset=utf-8"));
+    assert!(body.as_str().unwrap().contains("customElements.define(\"docs-copilot\""));
+    assert_eq!(send(&app, request("GET", path, "").body(Body::empty()).unwrap()).await.0, 403);
+}
+
+#[tokio::test]
 async fn readiness_and_metrics_tell_the_state() {
     let app = App::new(Shared {
         shelf: Shelf::new(["public".to_owned()]),

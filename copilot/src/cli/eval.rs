@@ -36,6 +36,9 @@ pub struct Args {
     /// Folders with corpus.jsonl, queries.jsonl and qrels.tsv.
     #[arg(required = true)]
     sets: Vec<PathBuf>,
+    /// Tree of pages to search in place of corpus.jsonl; judgements then name pages by their paths.
+    #[arg(long)]
+    docs: Option<PathBuf>,
     /// An earlier result of `--output json` to compare with, query by query.
     #[arg(long)]
     baseline: Option<PathBuf>,
@@ -73,7 +76,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let mut runs = Vec::new();
     let mut text = String::new();
     for folder in &args.sets {
-        let set = TestSet::load(folder)?;
+        let set = TestSet::load(folder, args.docs.as_deref())?;
         let index = eval::index(&set, args.language)?;
         let run = eval::run(&set, &index, &Synonyms::default(), &tuning)?;
         let mut before = baseline.iter().find(|run| run.set == set.name).cloned();
@@ -84,6 +87,15 @@ pub fn run(args: &Args) -> Result<(), Failure> {
             before = Some(eval::run(&plain, &index, &Synonyms::default(), &tuning)?);
         }
         text.push_str(&table(&run, before.as_ref(), &set, args.losers));
+        if set.queries.keys().any(|id| !set.judgements.contains_key(id)) {
+            for (half, odd) in [("even", false), ("odd", true)] {
+                let counts = eval::abstention(&set, &index, &tuning, odd)?;
+                text.push_str(&format!(
+                    "  {half} questions: {} of {} answerable ones answered, {} of {} others\n",
+                    counts.answered, counts.answerable, counts.answered_wrongly, counts.unanswerable
+                ));
+            }
+        }
         runs.push(run);
     }
     if args.output == Output::Json {

@@ -11,8 +11,10 @@ use serde::{Deserialize, de::DeserializeOwned};
 use tantivy::DocId;
 
 use crate::index::{
+    build,
     chunk::Chunk,
     reader::{LoadedIndex, OpenFault},
+    site::Site,
 };
 
 /// A corpus, queries, and which documents are relevant to which.
@@ -45,12 +47,19 @@ struct Query {
 }
 
 impl TestSet {
-    /// Reads `corpus.jsonl`, `queries.jsonl` and `qrels.tsv` (or `qrels/test.tsv`) from `folder`.
+    /// Reads `corpus.jsonl`, `queries.jsonl` and `qrels.tsv` (or `qrels/test.tsv`) from `folder`. With `docs` the corpus is
+    /// that tree of pages, and the judgements name pages by their paths in it.
     ///
     /// # Errors
     /// The file and line that cannot be read.
-    pub fn load(folder: &Path) -> anyhow::Result<Self> {
-        let documents: Vec<Document> = lines(&folder.join("corpus.jsonl"))?;
+    pub fn load(folder: &Path, docs: Option<&Path>) -> anyhow::Result<Self> {
+        let chunks = match docs {
+            Some(docs) => {
+                let site = Site::new("https://docs.example/", true).map_err(anyhow::Error::msg)?;
+                build::read(docs, &site, |_, _| {})?.chunks
+            }
+            None => lines(&folder.join("corpus.jsonl"))?.into_iter().map(Document::chunk).collect(),
+        };
         let queries: Vec<Query> = lines(&folder.join("queries.jsonl"))?;
         let judged = ["qrels.tsv", "qrels/test.tsv"].map(|name| folder.join(name));
         let Some(judged) = judged.iter().find(|file| file.is_file()) else {
@@ -71,7 +80,7 @@ impl TestSet {
         let name = folder.canonicalize().ok().and_then(|path| Some(path.file_name()?.to_string_lossy().into_owned()));
         Ok(Self {
             name: name.unwrap_or_else(|| folder.display().to_string()),
-            chunks: documents.into_iter().map(Document::chunk).collect(),
+            chunks,
             queries: queries.into_iter().map(|query| (query.id, query.text)).collect(),
             judgements,
         })

@@ -1,0 +1,219 @@
+//! The real process: starts, switches indexes under load, refuses bad artifacts, drains.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_copilot");
+/// Longest wait for anything; reached only when something is broken.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+struct Server {
+    child: Child,
+    http: String,
+    admin: String,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Already ended where the test waited for it.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn build(folder: &Path, corpus: &str, text: &str, out: &Path) {
+    let docs = folder.join("docs");
+    fs::create_dir_all(&docs).unwrap();
+    fs::write(docs.join("index.md"), format!("# Backups\n\n{text}\n")).unwrap();
+    let built = Command::new(PROGRAM)
+        .args(["index", "build"])
+        .arg(&docs)
+        .args(["--site-url", "https://docs.example.org/", "--corpus", corpus, "--out"])
+        .arg(out)
+        .output()
+        .unwrap();
+    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+}
+
+fn start(folder: &Path, corpus: &Path, extra: &[&str]) -> Server {
+    let ready = folder.join("ready");
+    let mut child = Command::new(PROGRAM)
+        .args(["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--poll-seconds", "1"])
+        .args(["--insecure-no-grant", "--cache-dir"])
+        .arg(folder.join("cache"))
+        .arg("--ready-file")
+        .arg(&ready)
+        .args(["--corpus", &format!("public={}", corpus.display())])
+        .args(extra)
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let started = Instant::now();
+    while !ready.exists() {
+        assert!(started.elapsed() < PATIENCE && child.try_wait().unwrap().is_none(), "no ready file");
+        std::thread::yield_now();
+    }
+    let text: Value = serde_json::from_slice(&fs::read(&ready).unwrap()).unwrap();
+    let address = |name: &str| format!("http://{}", text["listeners"][name].as_str().unwrap());
+    Server { child, http: address("http"), admin: address("admin") }
+}
+
+async fn get(url: &str) -> (u16, Value) {
+    let response = reqwest::get(url).await.unwrap();
+    let status = response.status().as_u16();
+    (status, serde_json::from_str(&response.text().await.unwrap()).unwrap_or(Value::Null))
+}
+
+/// Asks again until `wanted` holds.
+async fn until(url: &str, wanted: impl Fn(u16, &Value) -> bool) -> Value {
+    let started = Instant::now();
+    loop {
+        let (status, body) = get(url).await;
+        if wanted(status, &body) {
+            return body;
+        }
+        assert!(started.elapsed() < PATIENCE, "{url}: {status} {body}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Puts a finished artifact in place in one step, as a publisher does.
+fn replace(from: &Path, to: &Path) {
+    let staged = to.with_extension("staged");
+    fs::copy(from, &staged).unwrap();
+    fs::rename(staged, to).unwrap();
+}
+
+fn paths(folder: &Path) -> (PathBuf, PathBuf, PathBuf) {
+    (folder.join("one.docsgate"), folder.join("two.docsgate"), folder.join("live.docsgate"))
+}
+
+type Seen = Arc<Mutex<BTreeSet<(String, String)>>>;
+
+async fn load(url: String, stop: Arc<AtomicBool>, seen: Seen) -> usize {
+    let mut count = 0;
+    while !stop.load(Ordering::Relaxed) {
+        let (status, body) = get(&url).await;
+        assert_eq!(status, 200, "{body}");
+        let version = body["index_version"].as_str().unwrap().to_owned();
+        let snippet = body["hits"][0]["snippet"].as_str().unwrap();
+        let edition = if snippet.contains("alpha") { "alpha" } else { "omega" };
+        assert!(snippet.contains(edition), "{snippet}");
+        seen.lock().unwrap().insert((version, edition.to_owned()));
+        count += 1;
+    }
+    count
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_index_is_replaced_under_load_without_a_failed_or_mixed_response() {
+    let folder = tempfile::tempdir().unwrap();
+    let (one, two, live) = paths(folder.path());
+    build(folder.path(), "public", "Backups are kept for alpha days in the first edition.", &one);
+    build(folder.path(), "public", "Backups are kept for omega days in the second edition.", &two);
+    replace(&one, &live);
+    let server = start(folder.path(), &live, &[]);
+    until(&format!("{}/readyz", server.admin), |status, _| status == 200).await;
+
+    let (stop, seen) = (Arc::new(AtomicBool::new(false)), Seen::default());
+    let url = format!("{}/api/docs-search?q=backups+kept+days", server.http);
+    let workers: Vec<_> =
+        (0..4).map(|_| tokio::spawn(load(url.clone(), Arc::clone(&stop), Arc::clone(&seen)))).collect();
+    let search = format!("{}/api/docs-search?q=edition", server.http);
+    let first = until(&search, |status, _| status == 200).await["index_version"].clone();
+    replace(&two, &live);
+    let second = until(&search, |_, body| body["index_version"] != first).await["index_version"].clone();
+    // Back again: a rollback is one more publication.
+    replace(&one, &live);
+    until(&search, |_, body| body["index_version"] == first).await;
+    stop.store(true, Ordering::Relaxed);
+    let mut answered = 0;
+    for worker in workers {
+        answered += worker.await.unwrap();
+    }
+    assert!(answered > 20, "only {answered} requests were made");
+    let expected: BTreeSet<(String, String)> = [(&first, "alpha"), (&second, "omega")]
+        .into_iter()
+        .map(|(version, text)| (version.as_str().unwrap().to_owned(), text.to_owned()))
+        .collect();
+    assert_eq!(*seen.lock().unwrap(), expected, "every response is of one edition and names it");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bad_artifacts_are_refused_and_the_last_good_one_serves_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let (one, two, live) = paths(folder.path());
+    build(folder.path(), "public", "Backups are kept for alpha days.", &one);
+    build(folder.path(), "member", "Backups are kept for secret days.", &two);
+    let server = start(folder.path(), &live, &[]);
+    let ready = format!("{}/readyz", server.admin);
+    let named = |status: u16, body: &Value| status == 503 && body["reasons"][0].to_string().contains("live.docsgate");
+    until(&ready, named).await;
+    assert_eq!(get(&format!("{}/api/docs-search?q=backups", server.http)).await.0, 503);
+
+    replace(&one, &live);
+    until(&ready, |status, _| status == 200).await;
+    let whole = fs::read(&one).unwrap();
+    let bad = folder.path().join("bad");
+    for (name, bytes) in [
+        ("truncated", whole[..whole.len() / 2].to_vec()),
+        ("garbage", b"this is no artifact".to_vec()),
+        ("another corpus", fs::read(&two).unwrap()),
+    ] {
+        fs::write(&bad, bytes).unwrap();
+        replace(&bad, &live);
+        let state = until(&ready, |_, body| body["corpora"][0]["fault"].is_string()).await;
+        assert_eq!(state["ready"], true, "{name}: {state}");
+        let (status, body) = get(&format!("{}/api/docs-search?q=backups+kept", server.http)).await;
+        assert_eq!(status, 200, "{name}");
+        assert!(body["hits"][0]["snippet"].as_str().unwrap().contains("alpha"), "{name}: {body}");
+        replace(&one, &live);
+        until(&ready, |_, body| body["corpora"][0]["fault"].is_null()).await;
+    }
+    let metrics = reqwest::get(format!("{}/metrics", server.admin)).await.unwrap().text().await.unwrap();
+    let refused = r#"copilot_artifact_refusals_total{corpus="public",reason="wrong-corpus"} 1"#;
+    assert!(metrics.contains(refused), "{metrics}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn unsigned_artifacts_are_refused_when_a_key_is_set_and_a_stopped_server_ends_well() {
+    let folder = tempfile::tempdir().unwrap();
+    let (one, _, _) = paths(folder.path());
+    build(folder.path(), "public", "Backups are kept.", &one);
+    let key = folder.path().join("key.pub");
+    fs::write(&key, "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n").unwrap();
+    let mut server = start(folder.path(), &one, &["--verify-key", &key.display().to_string()]);
+    let ready = format!("{}/readyz", server.admin);
+    let state = until(&ready, |_, body| body["corpora"][0]["fault"].is_string()).await;
+    assert!(state["reasons"][0].as_str().unwrap().contains("not signed"), "{state}");
+    let told = Command::new("kill").arg("-TERM").arg(server.child.id().to_string()).status().unwrap();
+    assert!(told.success());
+    assert!(server.child.wait().unwrap().success(), "SIGTERM ends with exit code 0");
+}
+
+#[test]
+fn wrong_settings_end_with_a_sentence_and_exit_code_2() {
+    let cases: [(&[&str], &str); 4] = [
+        (&["serve", "--insecure-no-grant", "--corpus", "public"], "expected NAME=SOURCE"),
+        (&["serve", "--insecure-no-grant", "--corpus", "a=x", "--corpus", "a=y"], "given twice"),
+        (&["serve", "--grant-key-file", "no-such-file", "--corpus", "a=x"], "--grant-key-file"),
+        (&["serve", "--corpus", "a=x"], "--grant-key-file"),
+    ];
+    for (args, expected) in cases {
+        let output = Command::new(PROGRAM).args(args).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(said.contains(expected), "{said}");
+    }
+}
