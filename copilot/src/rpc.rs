@@ -3,6 +3,7 @@
 use std::{future::Future, pin::Pin};
 
 use axum::{
+    Router,
     extract::{Request as HttpRequest, State},
     middleware::{self, Next},
     response::{IntoResponse as _, Response as HttpResponse},
@@ -157,9 +158,11 @@ pub async fn serve(app: App, listener: TcpListener, stopped: impl Future<Output 
         .register_encoded_file_descriptor_set(docsgate_proto::DESCRIPTORS)
         .build_v1()?;
     let retrieval = RetrievalServer::new(Service(app.clone())).max_decoding_message_size(MAX_MESSAGE_BYTES);
-    let guarded = Routes::new(retrieval).into_axum_router().layer(middleware::from_fn_with_state(app, guard));
+    let guarded = Router::new()
+        .route_service("/docsgate.copilot.v1.Retrieval/{*method}", retrieval)
+        .layer(middleware::from_fn_with_state(app, guard));
     let open = Routes::new(health_service).add_service(reflection).into_axum_router();
-    let routes = Routes::from(guarded.merge(open));
+    let routes = Routes::from(open.merge(guarded));
     tonic::transport::Server::builder()
         .add_routes(routes)
         .serve_with_incoming_shutdown(TcpListenerStream::new(listener), stopped)

@@ -1,5 +1,7 @@
 //! The real process: starts, switches indexes under load, refuses bad artifacts, drains.
 
+#![allow(clippy::unwrap_used, reason = "a test ends where its setting-up fails")]
+
 use std::{
     collections::BTreeSet,
     fs,

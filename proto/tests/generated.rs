@@ -1,5 +1,7 @@
 //! The committed Rust is what the protocol buffers say.
 
+#![allow(clippy::expect_used, reason = "a test ends where its setting-up fails")]
+
 use std::{collections::BTreeMap, fs, path::Path};
 
 use prost::Message as _;
