@@ -31,11 +31,20 @@ pub struct ClientIpPolicy {
     pub header: Option<String>,
     /// Bits of an IPv6 address that make one client.
     pub ipv6_prefix: u8,
+    /// Clients in these networks are refused.
+    pub deny: Vec<IpNet>,
+}
+
+impl ClientIpPolicy {
+    /// Whether a client is refused for its address alone.
+    pub fn denies(&self, client: &ClientIp) -> bool {
+        self.deny.iter().any(|network| network.contains(&client.address))
+    }
 }
 
 impl Default for ClientIpPolicy {
     fn default() -> Self {
-        Self { trust: Trust::Hops(0), header: None, ipv6_prefix: 64 }
+        Self { trust: Trust::Hops(0), header: None, ipv6_prefix: 64, deny: Vec::new() }
     }
 }
 

@@ -72,10 +72,16 @@ async fn steps<F: Facts>(case: &Case<'_, F>, about: &mut About, trace: &mut Trac
     trace.note("client_ip", || {
         about.client_ip.map_or("unknown".into(), |ip| format!("{} counts as {}", ip.address, ip.client()))
     });
+    if about.client_ip.is_some_and(|ip| case.policy.client_ip.denies(&ip)) {
+        shadowable(case, route, about, Refusal::AddressRefused)?;
+    }
     if preflight {
         let rules = std::slice::from_ref(&case.policy.preflight_limit);
         charge(case, Stage::Preflight, route, rules, &Identity::Anonymous, None, about, trace).await?;
         return Ok(Outcome::Preflight);
+    }
+    if let Some(retry_after) = route.maintenance {
+        return Err(Refusal::Maintenance { retry_after });
     }
     charge(case, Stage::Flood, route, &route.flood_limits, &Identity::Anonymous, None, about, trace).await?;
 

@@ -124,6 +124,13 @@ pub enum Refusal {
     OriginRequired,
     /// The origin may not read answers of this route.
     OriginRefused,
+    /// The client's network is refused by the policy.
+    AddressRefused,
+    /// The route is closed for a while.
+    Maintenance {
+        /// What the policy promises.
+        retry_after: Duration,
+    },
     /// A limit does not fit.
     RateLimited {
         /// The limit that refused.
@@ -174,10 +181,10 @@ impl Refusal {
             Self::Malformed(_) | Self::MalformedOrigin | Self::MalformedPreflight | Self::TwoIdentities => 400,
             Self::NoRoute => 404,
             Self::WrongMethod { .. } => 405,
-            Self::OriginRequired | Self::OriginRefused | Self::MissingEntitlement { .. } => 403,
+            Self::OriginRequired | Self::OriginRefused | Self::AddressRefused | Self::MissingEntitlement { .. } => 403,
             Self::RateLimited { .. } => 429,
             Self::InvalidToken(_) | Self::InvalidApiKey | Self::IdentityRequired => 401,
-            Self::Undecidable(_) => 503,
+            Self::Undecidable(_) | Self::Maintenance { .. } => 503,
         }
     }
 
@@ -186,10 +193,10 @@ impl Refusal {
         match self {
             Self::Malformed(_) | Self::MalformedOrigin | Self::MalformedPreflight | Self::TwoIdentities => 3,
             Self::NoRoute | Self::WrongMethod { .. } => 12,
-            Self::OriginRequired | Self::OriginRefused | Self::MissingEntitlement { .. } => 7,
+            Self::OriginRequired | Self::OriginRefused | Self::AddressRefused | Self::MissingEntitlement { .. } => 7,
             Self::RateLimited { .. } => 8,
             Self::InvalidToken(_) | Self::InvalidApiKey | Self::IdentityRequired => 16,
-            Self::Undecidable(_) => 14,
+            Self::Undecidable(_) | Self::Maintenance { .. } => 14,
         }
     }
 
@@ -206,6 +213,8 @@ impl Refusal {
             Self::WrongMethod { .. } => "method_not_allowed",
             Self::OriginRequired => "origin_required",
             Self::OriginRefused => "origin_not_allowed",
+            Self::AddressRefused => "address_not_allowed",
+            Self::Maintenance { .. } => "maintenance",
             Self::RateLimited { .. } => "rate_limited",
             Self::TwoIdentities => "two_identities",
             Self::InvalidToken(_) => "invalid_token",
@@ -229,6 +238,8 @@ impl Refusal {
             Self::WrongMethod { .. } => "The method is not allowed here",
             Self::OriginRequired => "An Origin header is required here",
             Self::OriginRefused => "This origin is not allowed",
+            Self::AddressRefused => "This network is not allowed",
+            Self::Maintenance { .. } => "This is closed for a while",
             Self::RateLimited { .. } => "Too many requests",
             Self::TwoIdentities => "A token and an API key were sent together",
             Self::InvalidToken(_) => "The token is not valid",
@@ -249,7 +260,8 @@ impl Refusal {
             Self::WrongMethod { allowed } => format!("Use one of: {}.", allowed.join(", ")),
             Self::OriginRequired => "Only pages of the documentation site may call this.".into(),
             Self::OriginRefused => "Pages of this origin may not call this; ask the operator to add it.".into(),
-            Self::RateLimited { retry_after, .. } => {
+            Self::AddressRefused => "Ask the operator if you think that this is a mistake.".into(),
+            Self::RateLimited { retry_after, .. } | Self::Maintenance { retry_after } => {
                 format!("Try again in {} s.", retry_after.as_secs() + u64::from(retry_after.subsec_nanos() > 0))
             }
             Self::TwoIdentities => "Send either a token or an API key.".into(),
@@ -278,6 +290,7 @@ impl Refusal {
         match self {
             Self::OriginRequired
             | Self::OriginRefused
+            | Self::AddressRefused
             | Self::RateLimited { .. }
             | Self::InvalidToken(_)
             | Self::InvalidApiKey => true,
@@ -285,6 +298,7 @@ impl Refusal {
             | Self::MalformedOrigin
             | Self::MalformedPreflight
             | Self::NoRoute
+            | Self::Maintenance { .. }
             | Self::WrongMethod { .. }
             | Self::TwoIdentities
             | Self::IdentityRequired

@@ -2,7 +2,11 @@
 //!
 //! The server gives live facts, `authz test` written ones, `authz replay` recorded ones. The trait knows no executor.
 
-use std::future::Future;
+use std::{
+    future::Future,
+    pin::pin,
+    task::{Context, Poll, Waker},
+};
 
 use crate::{
     entitlement::{MemberId, Standing, StoreUnavailable},
@@ -38,4 +42,12 @@ pub trait Facts: Sync {
 
     /// Looks an API key up.
     fn api_key(&self, key: &str, now: Timestamp) -> impl Future<Output = Result<ApiKeyRecord, ApiKeyFault>> + Send;
+}
+
+/// The value of a future that never waits, such as a decision with written facts; `None` if it does wait.
+pub fn immediately<T>(future: impl Future<Output = T>) -> Option<T> {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(value) => Some(value),
+        Poll::Pending => None,
+    }
 }

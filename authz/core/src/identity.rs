@@ -120,6 +120,31 @@ pub enum TokenFault {
 }
 
 impl TokenFault {
+    /// Every fault there is.
+    pub const ALL: [Self; 16] = [
+        Self::Oversized,
+        Self::Malformed,
+        Self::Algorithm,
+        Self::Type,
+        Self::Critical,
+        Self::UnknownIssuer,
+        Self::WrongSource,
+        Self::UnknownKey,
+        Self::NoKeys,
+        Self::BadSignature,
+        Self::Expired,
+        Self::NotYetValid,
+        Self::LivesTooLong,
+        Self::Audience,
+        Self::Claims,
+        Self::Revoked,
+    ];
+
+    /// The fault with this [`code`](Self::code).
+    pub fn from_code(code: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|fault| fault.code() == code)
+    }
+
     /// Whether a reader with an old cookie would have it: such a cookie makes its bearer anonymous, never locked out.
     pub fn is_stale_session(self) -> bool {
         matches!(self, Self::Expired | Self::UnknownKey | Self::Revoked)

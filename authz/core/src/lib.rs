@@ -6,16 +6,20 @@
 //!
 //! The modules stand in the order in which a request meets them.
 
+pub mod cases;
 pub mod client_ip;
 pub mod corpus;
 pub mod cors;
 pub mod decide;
 pub mod decision;
 pub mod entitlement;
+pub mod explain;
 pub mod facts;
 pub mod identity;
 pub mod limit;
 pub mod policy;
+pub mod record;
+pub mod replay;
 pub mod request;
 pub mod route;
 pub mod time;

@@ -1,10 +1,13 @@
 //! The policy in its two representations: the document as written, and the compiled immutable snapshot.
 
 mod compile;
+pub(crate) use compile::parse_duration;
 pub mod diagnostic;
 pub mod document;
+pub mod manifest;
+pub mod reference;
 pub mod schema;
-mod yaml;
+pub(crate) mod yaml;
 
 use std::{sync::Arc, time::Duration};
 

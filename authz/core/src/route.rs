@@ -4,7 +4,7 @@
 //! literal segments first), prefix (more segments first); then more header and query conditions; then the order in
 //! which the policy lists them.
 
-use std::{cmp::Reverse, collections::HashMap, sync::Arc};
+use std::{cmp::Reverse, collections::HashMap, sync::Arc, time::Duration};
 
 use crate::{
     corpus::RouteCorpus,
@@ -35,6 +35,8 @@ pub struct Route {
     pub caller_limits: Vec<Arc<LimitRule>>,
     /// What one request costs.
     pub cost: u32,
+    /// Closed for a while: 503 with this much `Retry-After`.
+    pub maintenance: Option<Duration>,
     /// Refusals of limits and identity are only recorded.
     pub shadow: bool,
 }

@@ -136,7 +136,7 @@ impl Answerer {
     }
 
     /// An opaque id of the caller: stable while the key is, and useless without it.
-    fn pseudonym(&self, decision: &Decision) -> Option<String> {
+    pub(crate) fn pseudonym(&self, decision: &Decision) -> Option<String> {
         let about = &decision.about;
         let text = match (&about.member, &about.api_key) {
             (Some(MemberId { issuer, subject }), _) => format!("m\0{issuer}\0{subject}"),
@@ -179,6 +179,7 @@ fn refused(
     match refusal {
         Refusal::WrongMethod { allowed } => headers.push(("allow", allowed.join(", "))),
         Refusal::Undecidable(_) => headers.push(("retry-after", "1".to_owned())),
+        Refusal::Maintenance { retry_after } => headers.push(("retry-after", retry_after.as_secs().to_string())),
         _ => {}
     }
     let body = if asked.grpc {

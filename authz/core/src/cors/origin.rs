@@ -190,6 +190,35 @@ impl OriginSet {
         self.any
     }
 
+    /// Every pattern, as written in a policy.
+    pub fn patterns(&self) -> Vec<String> {
+        let mut texts: Vec<String> = self.exact.iter().cloned().collect();
+        texts.extend(self.subdomains.iter().map(|(scheme, suffix, port)| format!("{scheme}://*{suffix}{port}")));
+        texts.extend(self.any.then(|| "*".to_owned()));
+        texts.extend(self.null.then(|| "null".to_owned()));
+        texts.sort_unstable();
+        texts
+    }
+
+    /// The pattern that allows an origin, as written in a policy.
+    pub fn allowing(&self, origin: &Origin) -> Option<String> {
+        let Origin::Tuple(tuple) = origin else {
+            return if self.null { Some("null".to_owned()) } else { self.any.then(|| "*".to_owned()) };
+        };
+        if self.exact.contains(tuple.as_str()) {
+            return Some(tuple.as_str().to_owned());
+        }
+        let matches = |(scheme, suffix, port): &&(String, String, String)| {
+            tuple.scheme_and_port() == (scheme, port)
+                && tuple.host().ends_with(suffix)
+                && tuple.host().len() > suffix.len()
+        };
+        let wildcard = self.subdomains.iter().filter(matches).max_by_key(|(_, suffix, _)| suffix.len());
+        wildcard
+            .map(|(scheme, suffix, port)| format!("{scheme}://*{suffix}{port}"))
+            .or_else(|| self.any.then(|| "*".to_owned()))
+    }
+
     /// Whether nothing is.
     pub fn is_empty(&self) -> bool {
         !self.any && !self.null && self.exact.is_empty() && self.subdomains.is_empty()

@@ -56,6 +56,7 @@ fn route(name: &str, path: &str, methods: &[&str], corpus: RouteCorpus) -> Route
         flood_limits: vec![limit("flood", LimitKeyPart::ClientIp)],
         caller_limits: vec![limit("caller", LimitKeyPart::Caller)],
         cost: 1,
+        maintenance: None,
         shadow: false,
     }
 }

@@ -79,7 +79,7 @@ pub fn render(diagnostics: &[Diagnostic]) -> String {
 
 /// Collects findings while a policy is read.
 #[derive(Debug)]
-pub(super) struct Findings<'a> {
+pub(crate) struct Findings<'a> {
     files: &'a [PolicyText],
     found: Vec<Diagnostic>,
 }
@@ -88,15 +88,15 @@ pub(super) struct Findings<'a> {
 const MAX_FINDINGS: usize = 200;
 
 impl<'a> Findings<'a> {
-    pub(super) fn new(files: &'a [PolicyText]) -> Self {
+    pub(crate) fn new(files: &'a [PolicyText]) -> Self {
         Self { files, found: Vec::new() }
     }
 
-    pub(super) fn error(&mut self, position: Position, message: impl Into<String>, help: Option<String>) {
+    pub(crate) fn error(&mut self, position: Position, message: impl Into<String>, help: Option<String>) {
         self.push(Severity::Error, position, message.into(), help);
     }
 
-    pub(super) fn warning(&mut self, position: Position, message: impl Into<String>, help: Option<String>) {
+    pub(crate) fn warning(&mut self, position: Position, message: impl Into<String>, help: Option<String>) {
         self.push(Severity::Warning, position, message.into(), help);
     }
 
@@ -116,23 +116,23 @@ impl<'a> Findings<'a> {
         });
     }
 
-    pub(super) fn any_error(&self) -> bool {
+    pub(crate) fn any_error(&self) -> bool {
         self.found.iter().any(|one| one.severity == Severity::Error)
     }
 
-    pub(super) fn file_name(&self, index: usize) -> &str {
+    pub(crate) fn file_name(&self, index: usize) -> &str {
         self.files.get(index).map_or("", |file| &file.name)
     }
 
     /// All findings, in the order of the files and lines.
-    pub(super) fn into_sorted(mut self) -> Vec<Diagnostic> {
+    pub(crate) fn into_sorted(mut self) -> Vec<Diagnostic> {
         self.found.sort_by_key(|one| (one.position, one.severity));
         self.found
     }
 }
 
 /// The known name that an unknown one was probably meant to be.
-pub(super) fn did_you_mean<'a>(unknown: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
+pub(crate) fn did_you_mean<'a>(unknown: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
     let (distance, nearest) = known.into_iter().map(|name| (edit_distance(unknown, name), name)).min()?;
     (distance <= 1 + nearest.len() / 4).then(|| format!("did you mean `{nearest}`?"))
 }

@@ -106,6 +106,9 @@ pub struct ClientIpDocument {
     /// Bits of an IPv6 address that make one client; 64 by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ipv6_prefix: Option<u8>,
+    /// Networks (CIDR) of clients that are refused on every route, with 403.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub deny: Vec<String>,
 }
 
 /// One CORS profile, in the words of the Gateway API's HTTPRoute CORS filter.
@@ -433,6 +436,9 @@ pub struct RouteDocument {
     /// What one request costs in every limit; 1 by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cost: Option<u32>,
+    /// The route is closed for a while: every request is answered with 503 and this much `Retry-After`, such as `10m`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub maintenance: Option<String>,
     /// Only record what this route would refuse (limits and identity); a member corpus stays closed all the same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shadow: Option<bool>,

@@ -21,12 +21,11 @@ pub fn json_schema() -> Json {
     schema
 }
 
-/// Reports every place in which `node` does not have the form of a policy document.
-pub(super) fn check(node: &Node, findings: &mut Findings<'_>) {
-    let schema = json_schema();
+/// Reports every place in which `node` does not have the form that `schema` describes.
+pub(crate) fn check(schema: &Json, node: &Node, name: &str, findings: &mut Findings<'_>) {
     let empty = Map::new();
     let definitions = schema.get("$defs").and_then(Json::as_object).unwrap_or(&empty);
-    Checker { definitions }.check(&schema, node, "the policy", findings);
+    Checker { definitions }.check(schema, node, name, findings);
 }
 
 struct Checker<'s> {

@@ -8,7 +8,7 @@ use granit_parser::{Event, Parser, ScalarStyle, Span};
 use super::diagnostic::{Findings, Position};
 
 /// Largest policy file.
-pub(super) const MAX_FILE_BYTES: usize = 8 * 1024 * 1024;
+pub(crate) const MAX_FILE_BYTES: usize = 8 * 1024 * 1024;
 /// Deepest nesting; the document's own depth is 6.
 const MAX_DEPTH: usize = 32;
 /// Most nodes in one file.
@@ -16,14 +16,14 @@ const MAX_NODES: usize = 1_000_000;
 
 /// A node and its place.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Node {
-    pub(super) at: Position,
-    pub(super) value: Value,
+pub(crate) struct Node {
+    pub(crate) at: Position,
+    pub(crate) value: Value,
 }
 
 /// What a node is.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Value {
+pub(crate) enum Value {
     Null,
     Bool(bool),
     Integer(i64),
@@ -36,7 +36,7 @@ pub(super) enum Value {
 
 impl Value {
     /// What to call it in a message.
-    pub(super) fn kind(&self) -> &'static str {
+    pub(crate) fn kind(&self) -> &'static str {
         match self {
             Self::Null => "nothing",
             Self::Bool(_) => "true or false",
@@ -51,7 +51,7 @@ impl Value {
 
 impl Node {
     /// The node as JSON, for serde.
-    pub(super) fn to_json(&self) -> serde_json::Value {
+    pub(crate) fn to_json(&self) -> serde_json::Value {
         match &self.value {
             Value::Null => serde_json::Value::Null,
             Value::Bool(value) => (*value).into(),
@@ -68,7 +68,7 @@ impl Node {
     }
 
     /// The value of a key, if this is a map that has it.
-    pub(super) fn get(&self, key: &str) -> Option<&Self> {
+    pub(crate) fn get(&self, key: &str) -> Option<&Self> {
         match &self.value {
             Value::Map(entries) => entries.iter().find(|(name, _, _)| name == key).map(|(_, _, value)| value),
             _ => None,
@@ -76,7 +76,7 @@ impl Node {
     }
 
     /// The item at an index, if this is a list that has it.
-    pub(super) fn item(&self, index: usize) -> Option<&Self> {
+    pub(crate) fn item(&self, index: usize) -> Option<&Self> {
         match &self.value {
             Value::List(items) => items.get(index),
             _ => None,
@@ -85,7 +85,7 @@ impl Node {
 }
 
 /// Parses one file. `None` when it is empty or too broken to go on; the reason is in `findings`.
-pub(super) fn parse(file: usize, text: &str, findings: &mut Findings<'_>) -> Option<Node> {
+pub(crate) fn parse(file: usize, text: &str, findings: &mut Findings<'_>) -> Option<Node> {
     let start = Position { file, line: 1, column: 1 };
     if text.len() > MAX_FILE_BYTES {
         let message = format!("the file has {} bytes; a policy file has at most {MAX_FILE_BYTES}", text.len());

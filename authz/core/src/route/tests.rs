@@ -19,6 +19,7 @@ fn route(name: &str, path: PathMatch, methods: &[&str]) -> Route {
         flood_limits: Vec::new(),
         caller_limits: Vec::new(),
         cost: 1,
+        maintenance: None,
         shadow: false,
     }
 }

@@ -1,0 +1,248 @@
+//! Policy cases: requests with written facts and a simulated clock, and what the policy must say to them.
+//!
+//! A case runs through the very [`decide`] that the server runs; only the facts are written instead of live.
+
+mod coverage;
+pub mod document;
+mod facts;
+
+use std::fmt::Write as _;
+
+pub use coverage::Coverage;
+pub use document::{CaseDocument, CasesDocument, ExpectDocument, RequestDocument, TokenDocument};
+pub use facts::{Scene, WrittenFacts};
+
+use crate::{
+    decide,
+    decision::{Decision, Outcome, Trace, TraceStep},
+    facts::immediately,
+    limit,
+    policy::{
+        Diagnostic, PolicyText, Snapshot,
+        diagnostic::{Findings, Position},
+        schema, yaml,
+    },
+    request::{RawRequest, RequestFault, RequestView},
+    time::Timestamp,
+};
+
+/// What became of one case.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CaseResult {
+    /// The case's name.
+    pub name: String,
+    /// What was not as expected; empty for a case that holds.
+    pub failures: Vec<String>,
+}
+
+/// The JSON Schema (draft 2020-12) of a cases document.
+pub fn json_schema() -> serde_json::Value {
+    let mut schema = schemars::schema_for!(CasesDocument).to_value();
+    if let Some(object) = schema.as_object_mut() {
+        object.insert("$id".into(), "urn:docsgate:schema:cases:v1".into());
+        object.insert("title".into(), "docsgate policy cases".into());
+    }
+    schema
+}
+
+/// Parses a cases file.
+///
+/// # Errors
+/// Every finding, each with its place.
+pub fn parse(file: &PolicyText) -> Result<CasesDocument, Vec<Diagnostic>> {
+    read(file, &json_schema(), "the cases file")
+}
+
+/// Parses one request with its facts, as `authz explain --request` takes it: a case without a name.
+///
+/// # Errors
+/// Every finding, each with its place.
+pub fn parse_scene(file: &PolicyText) -> Result<Scene, Vec<Diagnostic>> {
+    read(file, &schemars::schema_for!(Scene).to_value(), "the request")
+}
+
+fn read<T: serde::de::DeserializeOwned>(
+    file: &PolicyText,
+    schema: &serde_json::Value,
+    name: &str,
+) -> Result<T, Vec<Diagnostic>> {
+    let files = std::slice::from_ref(file);
+    let mut findings = Findings::new(files);
+    let tree = yaml::parse(0, &file.text, &mut findings);
+    if tree.is_none() && !findings.any_error() {
+        findings.error(Position { file: 0, line: 1, column: 1 }, format!("{name} is empty"), None);
+    }
+    let Some(tree) = tree else { return Err(findings.into_sorted()) };
+    schema::check(schema, &tree, name, &mut findings);
+    if findings.any_error() {
+        return Err(findings.into_sorted());
+    }
+    serde_json::from_value(tree.to_json()).map_err(|error| {
+        findings.error(tree.at, error.to_string(), None);
+        findings.into_sorted()
+    })
+}
+
+/// Runs every case against a policy.
+pub fn run(policy: &Snapshot, document: &CasesDocument, coverage: &mut Coverage) -> Vec<CaseResult> {
+    document.cases.iter().map(|case| run_case(policy, document, case, coverage)).collect()
+}
+
+fn run_case(policy: &Snapshot, document: &CasesDocument, case: &CaseDocument, coverage: &mut Coverage) -> CaseResult {
+    let mut failures = Vec::new();
+    match start(document, case) {
+        Ok(now) => run_steps(policy, document, case, now, coverage, &mut failures),
+        Err(error) => failures.push(error),
+    }
+    CaseResult { name: case.name.clone(), failures }
+}
+
+/// The instant at which every clock of the cases starts, unless they say otherwise.
+const START: &str = "2026-01-05T12:00:00Z";
+
+fn start(document: &CasesDocument, case: &CaseDocument) -> Result<Timestamp, String> {
+    Timestamp::parse(case.clock.as_deref().or(document.clock.as_deref()).unwrap_or(START))
+}
+
+fn run_steps(
+    policy: &Snapshot,
+    document: &CasesDocument,
+    case: &CaseDocument,
+    mut now: Timestamp,
+    coverage: &mut Coverage,
+    failures: &mut Vec<String>,
+) {
+    let mut facts = WrittenFacts::default();
+    for (index, step) in case.steps().iter().enumerate() {
+        let label = if case.steps.is_empty() { String::new() } else { format!("step {}: ", index + 1) };
+        if let Some(after) = &step.after {
+            match crate::policy::parse_duration(after) {
+                Ok(after) => now = now.plus(after),
+                Err(error) => return failures.push(format!("{label}after: {error}")),
+            }
+        }
+        let scene = Scene {
+            request: step.request.as_ref().or(case.request.as_ref()).cloned().unwrap_or_default(),
+            token: step.token.as_ref().or(case.token.as_ref()).cloned(),
+            api_key: step.api_key.as_ref().or(case.api_key.as_ref()).cloned(),
+            store: step.store.or(case.store).unwrap_or_default(),
+            members: document.members.clone(),
+            api_keys: document.api_keys.clone(),
+            clock: None,
+        };
+        for turn in 1..=step.repeat.unwrap_or(1) {
+            let at = if step.repeat.is_some() { format!("{label}request {turn}: ") } else { label.clone() };
+            let played = match play(policy, &scene, &mut facts, now) {
+                Ok(played) => played,
+                Err(error) => return failures.push(format!("{at}{error}")),
+            };
+            coverage.record(policy, &played);
+            let wrong = differences(&step.expect, &played.decision);
+            if !wrong.is_empty() {
+                let mut text = format!("{at}{}\n", wrong.join("\n    "));
+                for TraceStep { step, text: said } in &played.steps {
+                    // Writing to a string does not fail.
+                    let _ = writeln!(text, "      {step:<12} {said}");
+                }
+                failures.push(text.trim_end().to_owned());
+                break;
+            }
+        }
+    }
+}
+
+/// A scene that was played: the decision and how it came about.
+#[derive(Debug)]
+pub struct Played {
+    /// The request, if it is one.
+    pub view: Result<RequestView, RequestFault>,
+    /// The decision.
+    pub decision: Decision,
+    /// Its steps.
+    pub steps: Vec<TraceStep>,
+}
+
+/// Plays one scene at `now`. The limits in `facts` are charged.
+///
+/// # Errors
+/// What in the scene makes no sense: an unknown member, an address that is none.
+pub fn play(policy: &Snapshot, scene: &Scene, facts: &mut WrittenFacts, now: Timestamp) -> Result<Played, String> {
+    let headers = facts.prepare(policy, scene, now)?;
+    let request = &scene.request;
+    let lines = headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
+    let peer = request.peer.as_deref().unwrap_or(document::PEER);
+    let peer = peer.parse().map_err(|_| format!("peer: `{peer}` is not an address"))?;
+    let view = RequestView::parse(&RawRequest {
+        id: "case",
+        method: request.method.as_deref().unwrap_or(if request.preflight.is_some() { "OPTIONS" } else { "GET" }),
+        host: request.host.as_deref().unwrap_or(document::HOST),
+        path: &request.path,
+        headers: lines,
+        peer: Some(peer),
+    });
+    let mut trace = Trace::recording();
+    let decision = immediately(decide(policy, &view, facts, now, &mut trace)).ok_or("written facts never wait")?;
+    Ok(Played { view, decision, steps: trace.steps().to_vec() })
+}
+
+/// The outcome in one word, the status, and the reason.
+pub fn summary(decision: &Decision) -> (&'static str, u16, &'static str) {
+    match &decision.outcome {
+        Outcome::Allow(_) => ("allowed", 200, "allowed"),
+        Outcome::Preflight => ("preflight", 204, "preflight"),
+        Outcome::Refuse(refusal) => ("refused", refusal.status(), refusal.kind()),
+    }
+}
+
+fn differences(expect: &ExpectDocument, decision: &Decision) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let mut compare = |what: &str, expected: Option<String>, found: String| {
+        if let Some(expected) = expected.filter(|expected| *expected != found) {
+            wrong.push(format!("{what}: expected {expected}, found {found}"));
+        }
+    };
+    let about = &decision.about;
+    let (outcome, status, reason) = summary(decision);
+    compare("outcome", expect.outcome.map(|outcome| outcome.as_str().to_owned()), outcome.to_owned());
+    compare("status", expect.status.map(|status| status.to_string()), status.to_string());
+    compare("reason", expect.reason.clone(), reason.to_owned());
+    compare("route", expect.route.clone(), about.route.as_deref().unwrap_or("none").to_owned());
+    let corpora = match &decision.outcome {
+        Outcome::Allow(allow) => allow.corpora().join(", "),
+        Outcome::Preflight | Outcome::Refuse(_) => String::new(),
+    };
+    compare(
+        "corpora",
+        expect.corpora.as_ref().map(|corpora| format!("[{}]", corpora.join(", "))),
+        format!("[{corpora}]"),
+    );
+    let cause = match &decision.outcome {
+        Outcome::Refuse(refusal) => refusal.cause(),
+        Outcome::Allow(_) | Outcome::Preflight => String::new(),
+    };
+    compare("cause", expect.cause.clone(), cause);
+    compare("plan", expect.plan.clone(), about.plan.clone().unwrap_or_else(|| "none".to_owned()));
+    let ip = about.client_ip.map_or_else(|| "unknown".to_owned(), |ip| ip.address.to_string());
+    compare("client_ip", expect.client_ip.clone(), ip);
+    let shadowed = about.shadowed.as_ref().map_or("none", |refusal| refusal.kind());
+    compare("shadowed", expect.shadowed.clone(), shadowed.to_owned());
+    let notes = about.notes.iter().map(|note| note.code()).collect::<Vec<_>>().join(", ");
+    compare("notes", expect.notes.as_ref().map(|notes| notes.join(", ")), notes);
+    let lines: Vec<_> = about.cors.iter().cloned().chain(limit::headers(&about.limits)).collect();
+    for (name, expected) in &expect.headers {
+        let found = lines.iter().find(|(line, _)| line == name).map(|(_, value)| value.as_str());
+        let same = match (expected.as_deref(), found) {
+            (None, found) => found.is_none(),
+            (Some("*"), found) => found.is_some(),
+            (expected, found) => expected == found,
+        };
+        if !same {
+            let expected = expected.as_deref().unwrap_or("no such header");
+            wrong.push(format!("header {name}: expected {expected}, found {}", found.unwrap_or("none")));
+        }
+    }
+    wrong
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,159 @@
+//! Limits, where they are counted, and the addresses they count by.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use ipnet::IpNet;
+
+use super::{
+    Compiler,
+    Step::{self, Index, Key},
+};
+use crate::{
+    client_ip::{ClientIpPolicy, Trust},
+    limit::{LimitRule, Quota},
+    policy::{
+        LimiterPolicy,
+        document::{LimitDocument, LimitKeyPart},
+    },
+};
+
+impl Compiler<'_, '_, '_> {
+    pub(super) fn limit(&mut self, name: &str, limit: &LimitDocument) -> LimitRule {
+        let path = [Key("limits"), Key(name)];
+        self.name("limit", name, &path);
+        let key = limit.key.as_slice().to_vec();
+        if key.is_empty() {
+            self.error(
+                &[Key("limits"), Key(name), Key("key")],
+                "the key is empty; expected at least one part, such as `client_ip`",
+            );
+        }
+        let quota = self.quota(&limit.rate, limit.burst, &[Key("limits"), Key(name), Key("rate")]);
+        let tiers = limit
+            .tiers
+            .iter()
+            .map(|(tier, quota)| {
+                let path = [Key("limits"), Key(name), Key("tiers"), Key(tier), Key("rate")];
+                (tier.clone(), self.quota(&quota.rate, quota.burst, &path))
+            })
+            .collect();
+        let exempt = limit.exempt.clone().unwrap_or_default();
+        let exempt_networks = self.networks(&exempt.cidrs, |index| {
+            [Key("limits"), Key(name), Key("exempt"), Key("cidrs"), Index(index)].into()
+        });
+        LimitRule {
+            name: name.into(),
+            key,
+            quota,
+            tiers,
+            shadow: limit.shadow == Some(true),
+            exempt_networks,
+            exempt_api_keys: exempt.api_keys,
+        }
+    }
+
+    pub(super) fn quota(&mut self, rate: &str, burst: Option<u32>, path: &[Step<'_>]) -> Quota {
+        let (count, window) = Quota::parse_rate(rate).unwrap_or_else(|error| {
+            self.error(path, format!("the rate `{rate}` is refused: {error}"));
+            (1, Duration::from_secs(1))
+        });
+        let burst = burst.unwrap_or(count);
+        if burst == 0 {
+            self.error(path, "a burst of zero would refuse everything; expected 1 or more");
+        }
+        Quota { count, window, burst: burst.max(1) }
+    }
+
+    pub(super) fn networks<'p>(&mut self, texts: &[String], path: impl Fn(usize) -> Vec<Step<'p>>) -> Vec<IpNet> {
+        let mut networks = Vec::with_capacity(texts.len());
+        for (index, text) in texts.iter().enumerate() {
+            match text.parse::<IpNet>().or_else(|_| text.parse::<std::net::IpAddr>().map(IpNet::from)) {
+                Ok(network) => networks.push(network.trunc()),
+                Err(_) => {
+                    self.error(
+                        &path(index),
+                        format!("`{text}` is not a network; expected CIDR such as `10.0.0.0/8` or an address"),
+                    );
+                }
+            }
+        }
+        networks
+    }
+
+    pub(super) fn client_ip(&mut self) -> ClientIpPolicy {
+        let document = self.document.client_ip.clone().unwrap_or_default();
+        let mut networks = self.networks(&document.trusted_proxies, |index| {
+            [Key("client_ip"), Key("trusted_proxies"), Index(index)].into()
+        });
+        if self.document.allow_env_overrides == Some(true) {
+            let added: Vec<String> = self
+                .overrides
+                .trusted_proxies
+                .iter()
+                .flat_map(|list| list.split(','))
+                .map(|text| text.trim().to_owned())
+                .filter(|text| !text.is_empty())
+                .collect();
+            networks.extend(self.networks(&added, |_| [Key("client_ip")].into()));
+        }
+        if document.trusted_hops.is_some() && !networks.is_empty() {
+            self.error(
+                &[Key("client_ip")],
+                "`trusted_hops` and `trusted_proxies` are two answers to one question; keep one",
+            );
+        }
+        if document.header.is_some() && networks.is_empty() {
+            self.error(
+                &[Key("client_ip"), Key("header")],
+                "`header` is believed only from `trusted_proxies`; name them",
+            );
+        }
+        let ipv6_prefix = document.ipv6_prefix.unwrap_or(64);
+        if !(32..=128).contains(&ipv6_prefix) {
+            self.error(
+                &[Key("client_ip"), Key("ipv6_prefix")],
+                format!("{ipv6_prefix} is not a prefix of one client; expected 32 to 128"),
+            );
+        }
+        let trust = if networks.is_empty() {
+            Trust::Hops(document.trusted_hops.unwrap_or(0).into())
+        } else {
+            Trust::Proxies(networks)
+        };
+        let deny = self.networks(&document.deny, |index| [Key("client_ip"), Key("deny"), Index(index)].into());
+        ClientIpPolicy { trust, header: document.header.map(|name| name.to_ascii_lowercase()), ipv6_prefix, deny }
+    }
+
+    pub(super) fn limiter(&mut self) -> LimiterPolicy {
+        let document = self.document.limiter.clone().unwrap_or_default();
+        let default = LimiterPolicy::default();
+        let timeout = (Duration::from_millis(1), Duration::from_millis(90));
+        LimiterPolicy {
+            backend: document.backend.unwrap_or_default(),
+            max_keys: document.max_keys.unwrap_or(default.max_keys).max(1024),
+            redis_timeout: self.duration(
+                document.redis_timeout.as_deref(),
+                default.redis_timeout,
+                timeout,
+                &[Key("limiter"), Key("redis_timeout")],
+            ),
+            replicas: document.replicas.unwrap_or(1).max(1),
+            on_redis_down: document.on_redis_down.unwrap_or_default(),
+            lease: document.lease.unwrap_or(0),
+        }
+    }
+
+    pub(super) fn preflight_limit(&mut self) -> Arc<LimitRule> {
+        let rate = self.document.limiter.as_ref().and_then(|limiter| limiter.preflight_rate.clone());
+        let quota = self.quota(rate.as_deref().unwrap_or("600/min"), None, &[Key("limiter"), Key("preflight_rate")]);
+        Arc::new(LimitRule {
+            name: "preflight".into(),
+            key: vec![LimitKeyPart::ClientIp],
+            quota: Quota { burst: quota.count.div_ceil(6).max(1), ..quota },
+            tiers: BTreeMap::new(),
+            shadow: false,
+            exempt_networks: Vec::new(),
+            exempt_api_keys: Vec::new(),
+        })
+    }
+}
