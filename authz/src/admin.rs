@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use axum::{
     Json, Router,
-    extract::State,
+    extract::{Path, State},
     http::{StatusCode, header},
     response::{IntoResponse, Response},
-    routing::get,
+    routing::{get, post},
 };
 use prometheus_client::registry::Registry;
 
-use crate::{facts::Sources, policy_source::PolicySource, serve::drain::Drain};
+use crate::{audit::Audit, facts::Sources, policy_source::PolicySource, serve::drain::Drain};
 
 /// What the admin listener shows.
 #[derive(Debug, Clone)]
@@ -22,6 +22,8 @@ pub struct AdminState {
     pub policy: Arc<PolicySource>,
     /// Where facts come from.
     pub sources: Arc<Sources>,
+    /// Recent decisions and the candidate.
+    pub audit: Audit,
     /// Whether the process is going away.
     pub drain: Drain,
 }
@@ -33,6 +35,10 @@ pub fn router(state: AdminState) -> Router {
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
         .route("/policy", get(policy))
+        .route("/policy/reload", post(reload))
+        .route("/decisions", get(decisions))
+        .route("/decisions/{id}", get(decision))
+        .route("/candidate", get(candidate))
         .with_state(state)
 }
 
@@ -65,4 +71,38 @@ async fn metrics(State(state): State<AdminState>) -> Response {
 
 async fn policy(State(state): State<AdminState>) -> Response {
     Json(state.policy.status()).into_response()
+}
+
+/// Looks at the files now; answers with what is in force after that.
+async fn reload(State(state): State<AdminState>) -> Response {
+    state.policy.reload().await;
+    Json(state.policy.status()).into_response()
+}
+
+/// The most recent decisions, without their inputs.
+async fn decisions(State(state): State<AdminState>) -> Response {
+    let latest = state.audit.log.latest(100);
+    let lines = latest.iter().map(|record| {
+        serde_json::json!({
+            "id": record.id, "time": record.time, "route": record.decision.route,
+            "decision": record.decision.in_words(), "micros": record.micros,
+        })
+    });
+    Json(lines.collect::<Vec<_>>()).into_response()
+}
+
+/// One recent decision, as the decision log has it.
+async fn decision(State(state): State<AdminState>, Path(id): Path<String>) -> Response {
+    match state.audit.log.recent(&id) {
+        Some(record) => Json(record.as_ref()).into_response(),
+        None => (StatusCode::NOT_FOUND, "no such decision among the most recent ones\n").into_response(),
+    }
+}
+
+/// What the candidate policy would have decided differently.
+async fn candidate(State(state): State<AdminState>) -> Response {
+    match &state.audit.candidate {
+        Some(candidate) => Json(candidate.report()).into_response(),
+        None => (StatusCode::NOT_FOUND, "no candidate: set --candidate-policy\n").into_response(),
+    }
 }

@@ -4,6 +4,9 @@
 
 pub mod check;
 pub mod database;
+pub mod explain;
+pub mod replay;
+pub mod test;
 pub mod token;
 
 use std::{io::Write, process::ExitCode};
@@ -26,8 +29,14 @@ enum Command {
     Serve(Box<ServeConfig>),
     /// Validate a policy.
     Check(check::CheckArgs),
-    /// Print the JSON Schema of the policy.
-    Schema,
+    /// Run the cases that lie beside a policy.
+    Test(test::TestArgs),
+    /// Tell how one request is decided, step by step.
+    Explain(Box<explain::ExplainArgs>),
+    /// Run a decision log through another policy and tell what would change.
+    Replay(replay::ReplayArgs),
+    /// Print a JSON Schema: of policies, of policy cases, or of decision log lines.
+    Schema(check::SchemaArgs),
     /// Bring the database schema to this version.
     Migrate(database::DatabaseArgs),
     /// Manage members and their entitlements.
@@ -66,10 +75,10 @@ pub fn main(cli: Cli) -> ExitCode {
             Command::Member(args) => database::member(&args).await,
             Command::ApiKey(args) => database::api_key(&args).await,
             Command::Token(args) => token::run(&args).await,
-            Command::Schema => {
-                writeln!(std::io::stdout(), "{:#}", authz_core::policy::schema::json_schema())?;
-                Ok(ExitCode::SUCCESS)
-            }
+            Command::Test(args) => test::run(&args),
+            Command::Explain(args) => explain::run(*args).await,
+            Command::Replay(args) => replay::run(&args),
+            Command::Schema(args) => check::schema(&args),
         }
     });
     runtime.shutdown_background();

@@ -4,7 +4,7 @@ use std::{fmt, net::SocketAddr, path::PathBuf, str::FromStr};
 
 use clap::Args;
 
-use crate::{cli::UsageError, serve::tls::TlsFiles, telemetry::LogFormat};
+use crate::{cli::UsageError, decision_log::DecisionLogConfig, serve::tls::TlsFiles, telemetry::LogFormat};
 
 /// Settings of `authz serve`, from flags and the environment.
 #[derive(Debug, Clone, Args)]
@@ -48,6 +48,12 @@ pub struct ServeConfig {
     /// Certificate authorities (PEM) of the clients that may ask: Envoy's.
     #[arg(long, env = "DOCSGATE_TLS_CLIENT_CA_FILE", value_name = "FILE", requires = "tls_cert_file")]
     pub tls_client_ca_file: Option<PathBuf>,
+    /// The decision log.
+    #[command(flatten)]
+    pub log: DecisionLogConfig,
+    /// A policy that is decided beside the one in force, without consequences: see /candidate on the admin listener.
+    #[arg(long, env = "DOCSGATE_CANDIDATE_POLICY", value_name = "PATH")]
+    pub candidate_policy: Option<PathBuf>,
     /// After SIGTERM: time for decisions under way.
     #[arg(long, env = "DOCSGATE_DRAIN_SECONDS", value_name = "S", default_value_t = 10)]
     pub drain_seconds: u64,

@@ -11,12 +11,18 @@ use std::{
 use authz_core::{
     decide,
     decision::Trace,
+    record::Recording,
     request::{RequestFault, RequestView},
     time::Timestamp,
 };
 use envoy_types::pb::envoy::service::auth::v3::{CheckRequest, CheckResponse, authorization_server::Authorization};
 
-use crate::{facts::Sources, policy_source::PolicySource, telemetry::DecisionMetrics};
+use crate::{
+    audit::{Audit, Made},
+    facts::Sources,
+    policy_source::PolicySource,
+    telemetry::DecisionMetrics,
+};
 use response::Answerer;
 
 /// Answers `envoy.service.auth.v3.Authorization/Check`.
@@ -30,6 +36,8 @@ pub struct CheckService {
     pub answerer: Arc<Answerer>,
     /// Counts decisions.
     pub metrics: Arc<DecisionMetrics>,
+    /// Takes decisions that were made.
+    pub audit: Audit,
     /// Time for one decision.
     pub deadline: Duration,
 }
@@ -52,7 +60,8 @@ impl CheckService {
         let policy = self.policy.current();
         let raw = request::raw(check);
         let view = raw.as_ref().ok_or(RequestFault::NoHttp).and_then(RequestView::parse);
-        let facts = self.sources.until((started + self.deadline).into());
+        let live = self.sources.until((started + self.deadline).into());
+        let facts = Recording::new(&live);
 
         let decision = decide(&policy, &view, &facts, now, &mut Trace::off()).await;
 
@@ -60,6 +69,11 @@ impl CheckService {
         let (response, decision) = self.answerer.render(decision, &asked, &policy);
         self.metrics.record(&decision, started.elapsed());
         log(&decision, &asked, started.elapsed());
+        if self.audit.wanted() {
+            let (id, subject) = (asked.id.to_owned(), self.answerer.pseudonym(&decision));
+            let (said, took) = (facts.into_said(), started.elapsed());
+            self.audit.record(Made { id, view, said, decision: &decision, policy: &policy, subject, now, took });
+        }
         response
     }
 }

@@ -4,10 +4,15 @@
 //! view, [`authz_core::decide`] decides with [`facts`], [`envoy`] turns the decision into a response.
 
 pub mod admin;
+pub mod audit;
+pub mod candidate;
 pub mod cli;
 pub mod config;
+pub mod decision_log;
 pub mod envoy;
 pub mod facts;
+#[cfg(test)]
+mod generated;
 pub mod policy_source;
 pub mod postgres;
 pub mod serve;

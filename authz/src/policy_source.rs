@@ -9,11 +9,15 @@ use std::{
 use arc_swap::ArcSwap;
 use authz_core::policy::{Overrides, PolicyText, Snapshot, compile, diagnostic};
 use prometheus_client::{
-    metrics::{counter::Counter, gauge::Gauge},
+    encoding::EncodeLabelSet,
+    metrics::{counter::Counter, family::Family, gauge::Gauge},
     registry::Registry,
 };
 use serde::Serialize;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::{Notify, watch},
+};
 
 /// How often the files are looked at. Reading a few files is cheaper than following every way in which Kubernetes,
 /// editors and `kubectl cp` replace them, and misses none of them.
@@ -34,6 +38,14 @@ pub struct PolicySource {
     reloads: Counter,
     rejections: Counter,
     loaded_at: Gauge,
+    info: Family<InfoLabels, Gauge>,
+    asked: Notify,
+    looked: watch::Sender<u64>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct InfoLabels {
+    version: String,
 }
 
 /// What `/policy` shows.
@@ -85,6 +97,8 @@ impl PolicySource {
             "When the policy in force was loaded",
             loaded_at.clone(),
         );
+        let info = Family::<InfoLabels, Gauge>::default();
+        registry.register("docsgate_authz_policy", "The policy in force; always 1", info.clone());
         let source = Self {
             path: path.to_owned(),
             overrides,
@@ -94,7 +108,11 @@ impl PolicySource {
             reloads,
             rejections,
             loaded_at,
+            info,
+            asked: Notify::new(),
+            looked: watch::channel(0).0,
         };
+        source.tell_version(&source.current());
         source.loaded_at.set(i64::try_from(now()).unwrap_or(i64::MAX));
         Ok(Arc::new(source))
     }
@@ -109,6 +127,14 @@ impl PolicySource {
         self.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Asks [`watch`](Self::watch) to look at the files now, and waits until it has.
+    pub async fn reload(&self) {
+        let mut looked = self.looked.subscribe();
+        self.asked.notify_one();
+        // A watch that has ended will not look; a minute is longer than any look takes.
+        let _ = tokio::time::timeout(Duration::from_secs(60), looked.changed()).await;
+    }
+
     /// Follows the files, and SIGHUP, for ever. `on_swap` sees every snapshot before the first decision with it.
     pub async fn watch(self: &Arc<Self>, on_swap: impl Fn(&Snapshot)) {
         let Ok(mut hangup) = signal(SignalKind::hangup()) else {
@@ -121,7 +147,9 @@ impl PolicySource {
             let forced = tokio::select! {
                 _ = every.tick() => false,
                 _ = hangup.recv() => true,
+                () = self.asked.notified() => true,
             };
+            let _look = Look { looked: &self.looked, forced };
             let source = Arc::clone(self);
             let Ok(read) = tokio::task::spawn_blocking(move || read(&source.path)).await else { continue };
             let files = match read {
@@ -133,6 +161,7 @@ impl PolicySource {
             };
             if files == *self.loaded_from.lock().unwrap_or_else(PoisonError::into_inner) {
                 pending = None;
+                self.is_current_again();
                 if forced {
                     tracing::info!("policy unchanged");
                 }
@@ -144,16 +173,26 @@ impl PolicySource {
                 continue;
             }
             pending = None;
-            self.adopt(files, &on_swap);
+            self.adopt(files, &on_swap).await;
         }
     }
 
-    fn adopt(&self, files: Vec<PolicyText>, on_swap: &impl Fn(&Snapshot)) {
-        match compile(&files, &self.overrides) {
+    async fn adopt(&self, files: Vec<PolicyText>, on_swap: &impl Fn(&Snapshot)) {
+        // Not on a thread that decides: ten thousand origins take a while.
+        let overrides = self.overrides.clone();
+        let compiling = tokio::task::spawn_blocking(move || (compile(&files, &overrides), files));
+        let Ok((compiled, files)) = compiling.await else {
+            return self.reject("the policy could not be compiled: the compiler ended");
+        };
+        match compiled {
             Ok(compiled) => {
                 on_swap(&compiled.snapshot);
                 *self.status.lock().unwrap_or_else(PoisonError::into_inner) = status(&compiled.snapshot, &files);
                 tracing::info!(version = &*compiled.snapshot.version, "policy swapped");
+                for warning in &compiled.warnings {
+                    tracing::warn!(file = warning.file, line = warning.position.line, "policy: {}", warning.message);
+                }
+                self.tell_version(&compiled.snapshot);
                 self.current.store(Arc::new(compiled.snapshot));
                 self.reloads.inc();
                 self.loaded_at.set(i64::try_from(now()).unwrap_or(i64::MAX));
@@ -161,6 +200,20 @@ impl PolicySource {
             }
             Err(findings) => self.reject(&diagnostic::render(&findings)),
         }
+    }
+
+    /// The files on disk are the ones in force: what was refused meanwhile is over.
+    fn is_current_again(&self) {
+        let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
+        if status.last_rejection.take().is_some() {
+            tracing::info!(version = status.version, "the policy on disk is the one in force again");
+        }
+    }
+
+    fn tell_version(&self, snapshot: &Snapshot) {
+        // One series at a time: old versions are not kept.
+        self.info.clear();
+        self.info.get_or_create(&InfoLabels { version: snapshot.version.to_string() }).set(1);
     }
 
     /// Reports a rejection once, not at every look.
@@ -172,6 +225,20 @@ impl PolicySource {
         self.rejections.inc();
         tracing::error!(findings, in_force = status.version, "the policy on disk is refused; the one in force stays");
         status.last_rejection = Some(Rejection { at: now(), findings: findings.to_owned() });
+    }
+}
+
+/// Tells whoever waits that a look that was asked for is over, however it ended.
+struct Look<'a> {
+    looked: &'a watch::Sender<u64>,
+    forced: bool,
+}
+
+impl Drop for Look<'_> {
+    fn drop(&mut self) {
+        if self.forced {
+            self.looked.send_modify(|count| *count += 1);
+        }
     }
 }
 
@@ -188,8 +255,13 @@ fn now() -> u64 {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
+/// Whether a file holds the cases of a policy, which lie beside it.
+pub fn is_cases(name: &str) -> bool {
+    name == "cases.yaml" || name.ends_with(".cases.yaml") || name.ends_with(".cases.yml")
+}
+
 /// Reads a policy file, or the `*.yaml` and `*.yml` files of a directory in the order of their names. Hidden entries
-/// are passed over: `..data` and its like are how Kubernetes swaps a ConfigMap.
+/// are passed over: `..data` and its like are how Kubernetes swaps a ConfigMap. So are the policy's cases.
 ///
 /// # Errors
 /// A sentence that names the path and what is wrong with it.
@@ -202,7 +274,7 @@ pub fn read(path: &Path) -> Result<Vec<PolicyText>, String> {
             let entry = entry.map_err(|error| failed(path, &error))?;
             let name = entry.file_name();
             let name = name.to_string_lossy();
-            if !name.starts_with('.') && (name.ends_with(".yaml") || name.ends_with(".yml")) {
+            if !name.starts_with('.') && !is_cases(&name) && (name.ends_with(".yaml") || name.ends_with(".yml")) {
                 paths.push(entry.path());
             }
         }
@@ -242,3 +314,6 @@ pub fn read(path: &Path) -> Result<Vec<PolicyText>, String> {
     }
     Ok(files)
 }
+
+#[cfg(test)]
+mod tests;

@@ -15,8 +15,11 @@ use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream, UnixListenerStre
 
 use crate::{
     admin::{self, AdminState},
+    audit::Audit,
+    candidate::Candidate,
     cli::UsageError,
     config::{Listen, ServeConfig},
+    decision_log::DecisionLog,
     envoy::{CheckService, response::Answerer},
     facts::{
         Sources,
@@ -60,11 +63,21 @@ pub async fn run(config: ServeConfig) -> Result<()> {
     });
     sources.apply(&snapshot);
     let metrics = DecisionMetrics::new(&mut registry);
+    let log = DecisionLog::start(config.log.clone(), &mut registry).map_err(UsageError)?;
+    let candidate = match &config.candidate_policy {
+        Some(path) => Some(
+            Candidate::start(path, Arc::clone(&sources), Arc::clone(&log), &mut registry)
+                .map_err(|fault| UsageError(format!("--candidate-policy: {fault}")))?,
+        ),
+        None => None,
+    };
+    let audit = Audit { log, candidate };
     let drain = Drain::new();
     let admin_state = AdminState {
         registry: Arc::new(registry),
         policy: Arc::clone(&policy),
         sources: Arc::clone(&sources),
+        audit: audit.clone(),
         drain: drain.clone(),
     };
     let check = CheckService {
@@ -72,6 +85,7 @@ pub async fn run(config: ServeConfig) -> Result<()> {
         sources: Arc::clone(&sources),
         answerer: Arc::new(Answerer::new(grant_keys)),
         metrics,
+        audit,
         deadline: Duration::from_millis(config.deadline_ms),
     };
 

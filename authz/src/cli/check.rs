@@ -1,11 +1,16 @@
-//! `authz check`: is this policy usable, and does it mean what it says?
+//! `authz check`: is this policy usable, and does it mean what it says? `authz schema`: what it may say.
 
-use std::{io::Write, path::PathBuf, process::ExitCode};
+use std::{
+    io::{Read, Write},
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use anyhow::Result;
 use authz_core::policy::{
-    Diagnostic, Overrides, compile,
+    Diagnostic, Overrides, PolicyText, compile,
     diagnostic::{Severity, render},
+    manifest,
 };
 use clap::Args;
 
@@ -15,7 +20,7 @@ use crate::{cli::UsageError, policy_source};
 /// Validate a policy: every error and warning, with file, line and column.
 #[derive(Debug, Args)]
 pub struct CheckArgs {
-    /// Policy files or directories. Each directory is one policy.
+    /// Policy files, directories (each is one policy), Kubernetes manifests with ConfigMaps, or - for standard input.
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<PathBuf>,
     /// Warnings are errors.
@@ -26,6 +31,16 @@ pub struct CheckArgs {
     output: Output,
 }
 
+/// A policy that was found usable.
+struct Good {
+    path: String,
+    version: String,
+    routes: usize,
+}
+
+/// Most bytes of a manifest on standard input.
+const MAX_STREAM: u64 = 64 * 1024 * 1024;
+
 /// Exit code 0: usable. 1: not. 2: a path cannot be read.
 ///
 /// # Errors
@@ -34,12 +49,21 @@ pub fn run(args: &CheckArgs) -> Result<ExitCode> {
     let mut findings: Vec<Diagnostic> = Vec::new();
     let mut good = Vec::new();
     for path in &args.paths {
-        let files = policy_source::read(path).map_err(UsageError)?;
-        match compile(&files, &Overrides::default()) {
-            Ok(compiled) => {
-                let routes = compiled.snapshot.router.routes().len();
-                good.push((path.display().to_string(), compiled.snapshot.version.to_string(), routes));
-                findings.extend(compiled.warnings);
+        match policies(path)? {
+            Ok(policies) => {
+                for files in policies {
+                    match compile(&files, &Overrides::default()) {
+                        Ok(compiled) => {
+                            findings.extend(compiled.warnings);
+                            good.push(Good {
+                                path: path.display().to_string(),
+                                version: compiled.snapshot.version.to_string(),
+                                routes: compiled.snapshot.router.routes().len(),
+                            });
+                        }
+                        Err(found) => findings.extend(found),
+                    }
+                }
             }
             Err(found) => findings.extend(found),
         }
@@ -51,7 +75,7 @@ pub fn run(args: &CheckArgs) -> Result<ExitCode> {
             if !findings.is_empty() {
                 writeln!(out, "{}\n", render(&findings))?;
             }
-            for (path, version, routes) in &good {
+            for Good { path, version, routes } in &good {
                 writeln!(out, "{path}: ok, version {version}, {routes} routes")?;
             }
         }
@@ -63,9 +87,9 @@ pub fn run(args: &CheckArgs) -> Result<ExitCode> {
                     "message": one.message, "help": one.help,
                 })
             });
-            let policies = good
-                .iter()
-                .map(|(path, version, routes)| serde_json::json!({"path": path, "version": version, "routes": routes}));
+            let policies = good.iter().map(|Good { path, version, routes }| {
+                serde_json::json!({"path": path, "version": version, "routes": routes})
+            });
             let all = serde_json::json!({
                 "ok": !refused,
                 "findings": found.collect::<Vec<_>>(),
@@ -75,4 +99,67 @@ pub fn run(args: &CheckArgs) -> Result<ExitCode> {
         }
     }
     Ok(if refused { ExitCode::from(1) } else { ExitCode::SUCCESS })
+}
+
+/// The policies at a path: one of a file or directory, one for each ConfigMap of a manifest.
+fn policies(path: &Path) -> Result<Result<Vec<Vec<PolicyText>>, Vec<Diagnostic>>> {
+    let files = if path.as_os_str() == "-" {
+        let mut bytes = Vec::new();
+        std::io::stdin().lock().take(MAX_STREAM).read_to_end(&mut bytes)?;
+        let text = String::from_utf8(bytes).map_err(|_| UsageError("standard input is not UTF-8 text".into()))?;
+        vec![PolicyText { name: "-".into(), text }]
+    } else {
+        policy_source::read(path).map_err(UsageError)?
+    };
+    if let [file] = files.as_slice() {
+        match manifest::policies(&file.name, &file.text) {
+            Ok(None) => {}
+            Ok(Some(policies)) if policies.is_empty() => {
+                let remedy = "expected a ConfigMap whose data has a NAME.yaml with `apiVersion: docsgate/v1`";
+                return Err(UsageError(format!("{}: no policy in this manifest; {remedy}", file.name)).into());
+            }
+            Ok(Some(policies)) => return Ok(Ok(policies)),
+            Err(found) => return Ok(Err(found)),
+        }
+    }
+    Ok(Ok(vec![files]))
+}
+
+/// Print a JSON Schema, for editors and other tools.
+#[derive(Debug, Args)]
+pub struct SchemaArgs {
+    /// Of what.
+    #[arg(value_enum, default_value_t = SchemaOf::Policy)]
+    of: SchemaOf,
+}
+
+/// What has a schema.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum SchemaOf {
+    /// Policies.
+    Policy,
+    /// Policy cases.
+    Cases,
+    /// Lines of the decision log.
+    Decision,
+    /// The reference of policies, as Markdown.
+    Reference,
+}
+
+/// Prints the schema.
+///
+/// # Errors
+/// When standard output is closed.
+pub fn schema(args: &SchemaArgs) -> Result<ExitCode> {
+    let schema = match args.of {
+        SchemaOf::Reference => {
+            write!(std::io::stdout(), "{}", authz_core::policy::reference::markdown())?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        SchemaOf::Policy => authz_core::policy::schema::json_schema(),
+        SchemaOf::Cases => authz_core::cases::json_schema(),
+        SchemaOf::Decision => authz_core::record::json_schema(),
+    };
+    writeln!(std::io::stdout(), "{schema:#}")?;
+    Ok(ExitCode::SUCCESS)
 }

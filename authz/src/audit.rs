@@ -1,0 +1,78 @@
+//! What happens with a decision once it is made: the log, the memory of recent ones, the candidate policy.
+
+use std::{sync::Arc, time::Duration};
+
+use authz_core::{
+    decision::{Decision, Outcome},
+    policy::Snapshot,
+    record::{DecisionRecord, RecordedDecision, RecordedFacts, RecordedRequest, SCHEMA, Said},
+    request::{RequestFault, RequestView},
+    time::Timestamp,
+};
+
+use crate::{
+    candidate::{Candidate, Job},
+    decision_log::DecisionLog,
+};
+
+/// A decision that was made and answered.
+#[derive(Debug)]
+pub struct Made<'a> {
+    /// Request id.
+    pub id: String,
+    /// The request.
+    pub view: Result<RequestView, RequestFault>,
+    /// What the facts said.
+    pub said: Said,
+    /// The decision.
+    pub decision: &'a Decision,
+    /// The policy that decided.
+    pub policy: &'a Snapshot,
+    /// The caller's pseudonym.
+    pub subject: Option<String>,
+    /// When.
+    pub now: Timestamp,
+    /// How long it took.
+    pub took: Duration,
+}
+
+/// Takes decisions that were made.
+#[derive(Debug, Clone)]
+pub struct Audit {
+    /// The decision log.
+    pub log: Arc<DecisionLog>,
+    /// The candidate, if there is one.
+    pub candidate: Option<Arc<Candidate>>,
+}
+
+impl Audit {
+    /// Whether anybody wants to know.
+    pub fn wanted(&self) -> bool {
+        self.log.wants_records() || self.candidate.is_some()
+    }
+
+    /// Records one decision. Returns at once, and never changes it.
+    pub fn record(&self, made: Made<'_>) {
+        let addresses = self.log.addresses();
+        let request = match &made.view {
+            Ok(view) => RecordedRequest::of(view, made.policy, addresses),
+            Err(_) => RecordedRequest::malformed(),
+        };
+        let record = DecisionRecord {
+            schema: SCHEMA.to_owned(),
+            time: made.now.rfc3339(),
+            id: made.id,
+            policy: made.policy.version.to_string(),
+            sampled: self.log.share(matches!(made.decision.outcome, Outcome::Allow(_) | Outcome::Preflight)),
+            request,
+            facts: RecordedFacts::of(&made.said, made.subject.as_deref()),
+            decision: RecordedDecision::of(made.decision),
+            candidate: None,
+            micros: u64::try_from(made.took.as_micros()).unwrap_or(u64::MAX),
+        };
+        let Some(candidate) = &self.candidate else { return self.log.record(record) };
+        if let Err(refused) = candidate.compare(Job { view: made.view, now: made.now, record }) {
+            self.log.record(refused.record);
+        }
+    }
+}

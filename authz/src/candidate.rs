@@ -1,0 +1,274 @@
+//! A candidate policy, decided beside the one in force on the same requests. It changes no answer, charges no live
+//! limit and delays nothing: requests that its worker cannot take in time are not compared, and counted.
+
+use std::{
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use authz_core::{
+    decide,
+    decision::Trace,
+    entitlement::{MemberId, Standing, StoreUnavailable},
+    facts::Facts,
+    identity::{ApiKeyFault, ApiKeyRecord, TokenFault, TokenSource, VerifiedToken},
+    limit::{Charge, Stage, StageOutcome},
+    policy::{LimiterBackend, LimiterPolicy, Snapshot},
+    record::{DecisionRecord, RecordedDecision},
+    request::{RequestFault, RequestView},
+    route::Route,
+    time::Timestamp,
+};
+use prometheus_client::{
+    encoding::EncodeLabelSet,
+    metrics::{counter::Counter, family::Family},
+    registry::Registry,
+};
+use serde::Serialize;
+use tokio::sync::mpsc::{Receiver, Sender, channel};
+
+use crate::{
+    decision_log::DecisionLog,
+    facts::{LiveFacts, Sources, limits::Limiter},
+    policy_source::PolicySource,
+};
+
+/// Requests that wait for the worker at the most.
+const QUEUE: usize = 4096;
+/// Ways of differing that are told apart; the rest is counted as one.
+const MAX_DIFFERENCES: usize = 256;
+/// Examples kept of each.
+const EXAMPLES: usize = 5;
+
+/// One request, with the decision that was made.
+#[derive(Debug)]
+pub struct Job {
+    /// The request.
+    pub view: Result<RequestView, RequestFault>,
+    /// When it was decided.
+    pub now: Timestamp,
+    /// Its line of the decision log, which the worker passes on.
+    pub record: DecisionRecord,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct DifferenceLabels {
+    route: String,
+    active: String,
+    candidate: String,
+}
+
+/// The candidate and what was found so far.
+#[derive(Debug)]
+pub struct Candidate {
+    policy: Arc<PolicySource>,
+    jobs: Sender<Job>,
+    report: Mutex<Report>,
+    compared: Counter,
+    skipped: Counter,
+    differing: Family<DifferenceLabels, Counter>,
+}
+
+/// What the admin listener shows.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Report {
+    /// Version of the candidate.
+    pub version: String,
+    /// Decisions compared since this version was loaded.
+    pub compared: u64,
+    /// Decisions that differ.
+    pub differing: u64,
+    /// Decisions that were not compared: the worker was busy.
+    pub skipped: u64,
+    /// Time that the candidate's decisions took, in microseconds.
+    pub micros: u64,
+    /// Differences by route and decisions.
+    pub differences: Vec<Difference>,
+}
+
+/// Decisions that differ in the same way.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Difference {
+    /// The route.
+    pub route: String,
+    /// What the policy in force decided.
+    pub active: String,
+    /// What the candidate would have decided.
+    pub candidate: String,
+    /// How often.
+    pub count: u64,
+    /// Request ids of the first of them.
+    pub examples: Vec<String>,
+}
+
+impl Candidate {
+    /// Loads the candidate and starts its worker.
+    ///
+    /// # Errors
+    /// The findings, rendered; or why the files cannot be read.
+    pub fn start(
+        path: &Path,
+        sources: Arc<Sources>,
+        log: Arc<DecisionLog>,
+        registry: &mut Registry,
+    ) -> Result<Arc<Self>, String> {
+        // Its own reloads are told by its report; two sources would register the same names.
+        let policy = PolicySource::load(path, &mut Registry::default())?;
+        let (compared, skipped) = (Counter::default(), Counter::default());
+        let differing = Family::<DifferenceLabels, Counter>::default();
+        registry.register(
+            "docsgate_authz_candidate_decisions",
+            "Decisions compared with the candidate",
+            compared.clone(),
+        );
+        registry.register(
+            "docsgate_authz_candidate_skipped",
+            "Decisions not compared with the candidate: its worker was busy",
+            skipped.clone(),
+        );
+        registry.register(
+            "docsgate_authz_candidate_differences",
+            "Decisions that the candidate would have made differently",
+            differing.clone(),
+        );
+        let (jobs, queue) = channel(QUEUE);
+        let report = Mutex::new(Report { version: policy.current().version.to_string(), ..Report::default() });
+        let candidate = Arc::new(Self { policy, jobs, report, compared, skipped, differing });
+        let limits = Limiter::start(&local(&candidate.policy.current()), None, &mut Registry::default())?;
+        tokio::spawn(work(Arc::downgrade(&candidate), queue, sources, limits, log));
+        let watched = Arc::clone(&candidate);
+        tokio::spawn(async move {
+            let policy = Arc::clone(&watched.policy);
+            policy
+                .watch(move |snapshot| {
+                    let fresh = Report { version: snapshot.version.to_string(), ..Report::default() };
+                    *watched.report.lock().unwrap_or_else(PoisonError::into_inner) = fresh;
+                })
+                .await;
+        });
+        Ok(candidate)
+    }
+
+    /// Gives a decision to the worker; hands the job back when it is busy.
+    ///
+    /// # Errors
+    /// The job, which was not taken.
+    pub fn compare(&self, job: Job) -> Result<(), Box<Job>> {
+        self.jobs.try_send(job).map_err(|refused| {
+            self.skipped.inc();
+            self.report.lock().unwrap_or_else(PoisonError::into_inner).skipped += 1;
+            Box::new(refused.into_inner())
+        })
+    }
+
+    /// What was found so far, the most frequent first.
+    pub fn report(&self) -> Report {
+        let mut report = self.report.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        report.differences.sort_by_key(|difference| std::cmp::Reverse(difference.count));
+        report
+    }
+
+    async fn decide(&self, job: &mut Job, facts: &CandidateFacts<'_>) {
+        let policy = self.policy.current();
+        let started = Instant::now();
+        let decision = decide(&policy, &job.view, facts, job.now, &mut Trace::off()).await;
+        let micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let after = RecordedDecision::of(&decision);
+        let differs = job.record.decision.differs(&after);
+        self.compared.inc();
+        let mut report = self.report.lock().unwrap_or_else(PoisonError::into_inner);
+        report.compared += 1;
+        report.micros = report.micros.saturating_add(micros);
+        if !differs {
+            return;
+        }
+        report.differing += 1;
+        self.note(&mut report, &job.record, &after);
+        job.record.candidate = Some(after);
+    }
+
+    fn note(&self, report: &mut Report, record: &DecisionRecord, after: &RecordedDecision) {
+        let route = after.route.as_ref().or(record.decision.route.as_ref()).map_or("none", String::as_str);
+        let (active, candidate) = (record.decision.in_words(), after.in_words());
+        let known = report.differences.iter().position(|difference| {
+            difference.route == route && difference.active == active && difference.candidate == candidate
+        });
+        let index = known.unwrap_or(report.differences.len());
+        if known.is_none() && index < MAX_DIFFERENCES {
+            let fresh = Difference { route: route.to_owned(), active, candidate, ..Difference::default() };
+            report.differences.push(fresh);
+        }
+        let Some(difference) = report.differences.get_mut(index) else { return };
+        difference.count += 1;
+        if difference.examples.len() < EXAMPLES {
+            difference.examples.push(record.id.clone());
+        }
+        // Bounded by the differences that are told apart: no label takes a client's text.
+        let labels = DifferenceLabels {
+            route: difference.route.clone(),
+            active: difference.active.clone(),
+            candidate: difference.candidate.clone(),
+        };
+        self.differing.get_or_create(&labels).inc();
+    }
+}
+
+/// The candidate counts in this process, whatever it will do once it is in force.
+fn local(policy: &Snapshot) -> LimiterPolicy {
+    LimiterPolicy { backend: LimiterBackend::Local, ..policy.limiter.clone() }
+}
+
+/// Time for one decision of the candidate.
+const DEADLINE: Duration = Duration::from_millis(500);
+
+async fn work(
+    candidate: std::sync::Weak<Candidate>,
+    mut queue: Receiver<Job>,
+    sources: Arc<Sources>,
+    limits: Arc<Limiter>,
+    log: Arc<DecisionLog>,
+) {
+    while let Some(mut job) = queue.recv().await {
+        let Some(candidate) = candidate.upgrade() else { return };
+        let live = sources.until((Instant::now() + DEADLINE).into());
+        candidate.decide(&mut job, &CandidateFacts { live, limits: &limits }).await;
+        log.record(job.record);
+    }
+}
+
+/// Live facts, except for the state of limits.
+struct CandidateFacts<'a> {
+    live: LiveFacts<'a>,
+    limits: &'a Limiter,
+}
+
+impl Facts for CandidateFacts<'_> {
+    async fn charge(&self, stage: Stage, charges: &[Charge], now: Timestamp) -> StageOutcome {
+        self.limits.charge(stage, charges, now).await
+    }
+
+    async fn verify(
+        &self,
+        token: &str,
+        source: &TokenSource,
+        route: &Route,
+        policy: &Snapshot,
+        now: Timestamp,
+    ) -> Result<VerifiedToken, TokenFault> {
+        self.live.verify(token, source, route, policy, now).await
+    }
+
+    async fn standing(
+        &self,
+        member: &MemberId,
+        token_id: Option<&str>,
+        now: Timestamp,
+    ) -> Result<Standing, StoreUnavailable> {
+        self.live.standing(member, token_id, now).await
+    }
+
+    async fn api_key(&self, key: &str, now: Timestamp) -> Result<ApiKeyRecord, ApiKeyFault> {
+        self.live.api_key(key, now).await
+    }
+}
