@@ -41,6 +41,8 @@ pub(crate) struct Wanted {
     pub(crate) own_postgres: bool,
     /// Other documents: public and member.
     pub(crate) docs: Option<[PathBuf; 2]>,
+    /// Further flags of `authz serve`.
+    pub(crate) authz_extra: Vec<String>,
     /// Changes to the text of the policy.
     pub(crate) policy: Option<fn(&str) -> String>,
 }
@@ -73,7 +75,7 @@ impl Gate {
             redis_url: None,
             shared_postgres: server.as_ref().map(|server| (Arc::clone(&server.postgres), server.database.clone())),
             talkative: false,
-            authz_extra: Vec::new(),
+            authz_extra: wanted.authz_extra,
         };
         // Roles belong to the server, not to a database: two migrations at once would collide on them.
         let stack = {

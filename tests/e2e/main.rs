@@ -20,3 +20,4 @@ mod identity;
 mod ingress;
 mod limits;
 mod paths;
+mod policy;
