@@ -83,9 +83,7 @@ pub struct Abstention {
 pub fn abstention(set: &TestSet, index: &Arc<LoadedIndex>, tuning: &Tuning, odd: bool) -> anyhow::Result<Abstention> {
     let mut counts = Abstention::default();
     for (id, text) in set.queries.iter().skip(usize::from(odd)).step_by(2) {
-        let request = Request { text, limit: 1, offset: 0, per_page: 0, section: None };
-        let found = search::search(&[Arc::clone(index)], &request, &Synonyms::default(), tuning)?;
-        let answered = usize::from(found.evidence.suffices());
+        let answered = usize::from(found(index, text, tuning)?.evidence.suffices());
         if set.judgements.contains_key(id) {
             counts.answerable += 1;
             counts.answered += answered;
@@ -95,4 +93,13 @@ pub fn abstention(set: &TestSet, index: &Arc<LoadedIndex>, tuning: &Tuning, odd:
         }
     }
     Ok(counts)
+}
+
+/// Searches as the server does.
+///
+/// # Errors
+/// When the index cannot be read.
+pub fn found(index: &Arc<LoadedIndex>, text: &str, tuning: &Tuning) -> anyhow::Result<search::Found> {
+    let request = Request { text, limit: 1, offset: 0, per_page: 0, section: None };
+    Ok(search::search(&[Arc::clone(index)], &request, &Synonyms::default(), tuning)?)
 }

@@ -57,6 +57,9 @@ pub struct Args {
     /// Queries that lost most, to be listed.
     #[arg(long, default_value_t = 5)]
     losers: usize,
+    /// Print the evidence for each question, which decides whether it is answered.
+    #[arg(long)]
+    evidence: bool,
     /// Form of the result.
     #[arg(long, value_enum, default_value_t = Output::Text)]
     output: Output,
@@ -94,6 +97,13 @@ pub fn run(args: &Args) -> Result<(), Failure> {
                     "  {half} questions: {} of {} answerable ones answered, {} of {} others\n",
                     counts.answered, counts.answerable, counts.answered_wrongly, counts.unanswerable
                 ));
+            }
+        }
+        if args.evidence {
+            for (id, question) in &set.queries {
+                let evidence = eval::found(&index, question, &tuning)?.evidence;
+                let judged = if set.judgements.contains_key(id) { "answerable" } else { "other" };
+                text.push_str(&format!("  {id} {judged} {} {}\n", json!(evidence), evidence.confidence()));
             }
         }
         runs.push(run);
