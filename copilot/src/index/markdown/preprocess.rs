@@ -99,13 +99,46 @@ fn plain_blocks(body: &str) -> String {
             out.push_str(&title);
             out.push_str("**\n\n");
             continue;
-        } else if content.starts_with("--8<--") || content.starts_with("; --8<--") {
+        } else if let Some(title) = block_mark(content) {
+            if let Some(title) = title {
+                out.push_str("\n**");
+                out.push_str(&title);
+                out.push_str("**\n\n");
+            } else {
+                out.push('\n');
+            }
+            continue;
+        } else if is_include(content) {
             continue;
         }
         out.push_str(shifted);
         out.push('\n');
     }
     out
+}
+
+/// A line that opens or closes one of PyMdown's generic blocks: three or more slashes, then nothing (a closer, `None`
+/// inside) or a kind and perhaps a title (`/// note | Title`). Their content is not indented.
+fn block_mark(content: &str) -> Option<Option<String>> {
+    let rest = content.strip_prefix("///")?.trim_start_matches('/');
+    if rest.is_empty() {
+        return Some(None);
+    }
+    let (kind, title) = rest.strip_prefix(' ')?.split_once('|').unwrap_or((rest.trim_start(), ""));
+    let (kind, title) = (kind.trim(), title.trim());
+    if kind.is_empty() || !kind.chars().all(|c| c.is_alphanumeric() || matches!(c, '-' | '_')) {
+        return None;
+    }
+    let mut letters = kind.chars();
+    let capital = letters.next().map(|first| first.to_uppercase().chain(letters).collect::<String>());
+    Some(Some(title.to_owned()).filter(|title| !title.is_empty()).or(capital))
+}
+
+/// A line that stands for another file: PyMdown's snippets, and the marks of two include extensions. What it would bring
+/// in is not in the page's source.
+fn is_include(content: &str) -> bool {
+    let whole = |open, close| content.starts_with(open) && content.ends_with(close);
+    content.starts_with("--8<--") || content.starts_with("; --8<--") || whole("{*", "*}") || whole("{!", "!}")
 }
 
 /// The title of an admonition (`!!! note "Title"`, `??? tip`, `???+ warning`) or of a tab (`=== "Title"`).

@@ -159,3 +159,20 @@ proptest! {
         prop_assert!(anchors.len() == all || explicit);
     }
 }
+
+#[test]
+fn generic_blocks_leave_their_title_and_includes_leave_nothing() {
+    let page = parse(
+        "# P\n\n/// tip | Use *it*\n\nInside.\n\n///\n\n//// tab | Python\n\n/// note\n\nDeep.\n\n///\n\n////\n\n\
+         {* ../src/a.py hl[1] *}\n\n{!../src/b.py!}\n\n/// is a path\n\n```rust\n/// note\n```\n",
+    );
+    let section = page.sections.last().unwrap();
+    let blocks: Vec<&str> = section
+        .blocks
+        .iter()
+        .map(|block| match block {
+            Block::Prose(text) | Block::Code { text, .. } => text.as_str(),
+        })
+        .collect();
+    assert_eq!(blocks, ["Use it", "Inside.", "Python", "Note", "Deep.", "/// is a path", "/// note"]);
+}
