@@ -14,7 +14,7 @@ use authz_core::{
     facts::Facts,
     identity::{ApiKeyFault, ApiKeyRecord, TokenFault, TokenSource, VerifiedToken},
     limit::{Charge, Stage, StageOutcome},
-    policy::{LimiterBackend, LimiterPolicy, Snapshot},
+    policy::Snapshot,
     record::{DecisionRecord, RecordedDecision},
     request::{RequestFault, RequestView},
     route::Route,
@@ -135,7 +135,7 @@ impl Candidate {
         let (jobs, queue) = channel(QUEUE);
         let report = Mutex::new(Report { version: policy.current().version.to_string(), ..Report::default() });
         let candidate = Arc::new(Self { policy, jobs, report, compared, skipped, differing });
-        let limits = Limiter::start(&local(&candidate.policy.current()), None, &mut Registry::default())?;
+        let limits = Limiter::start(&candidate.policy.current().limiter, None, &mut Registry::default())?;
         tokio::spawn(work(Arc::downgrade(&candidate), queue, sources, limits, log));
         let watched = Arc::clone(&candidate);
         tokio::spawn(async move {
@@ -212,11 +212,6 @@ impl Candidate {
         };
         self.differing.get_or_create(&labels).inc();
     }
-}
-
-/// The candidate counts in this process, whatever it will do once it is in force.
-fn local(policy: &Snapshot) -> LimiterPolicy {
-    LimiterPolicy { backend: LimiterBackend::Local, ..policy.limiter.clone() }
 }
 
 /// Time for one decision of the candidate.

@@ -95,7 +95,7 @@ fn refused(
                 "make the issuer's JWKS reachable; see /readyz and the metrics of the key fetches".to_owned()
             }
             Undecided::Entitlements => "bring the database back, or raise `entitlements.max_stale`".to_owned(),
-            Undecided::Limits => "bring Redis back, or choose another `limiter.on_redis_down`".to_owned(),
+            Undecided::Limits => "give the gate more time (`--deadline-ms`) or less to do".to_owned(),
             Undecided::Deadline => "find what is slow in the traces; the decision ran out of time".to_owned(),
             Undecided::Grant => "check the grant key file".to_owned(),
         },

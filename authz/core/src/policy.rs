@@ -13,7 +13,7 @@ use std::{sync::Arc, time::Duration};
 
 pub use compile::{Compiled, Overrides, compile};
 pub use diagnostic::{Diagnostic, PolicyText};
-pub use document::{LimiterBackend, OnRedisDown, OnStoreDown, PolicyDocument, TokenAlgorithm};
+pub use document::{OnStoreDown, PolicyDocument, TokenAlgorithm};
 
 use crate::{
     client_ip::ClientIpPolicy, corpus::Corpus, cors::CorsProfile, identity::TokenSource, limit::LimitRule,
@@ -123,29 +123,12 @@ impl Default for EntitlementsPolicy {
 /// Where limits are counted and what that may cost.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LimiterPolicy {
-    /// In this process or in Redis.
-    pub backend: LimiterBackend,
     /// Most keys in memory.
     pub max_keys: u32,
-    /// How long a decision waits for Redis.
-    pub redis_timeout: Duration,
-    /// Replicas that share the limits.
-    pub replicas: u16,
-    /// What happens while Redis is away.
-    pub on_redis_down: OnRedisDown,
-    /// Tokens taken from Redis at once; zero for none.
-    pub lease: u32,
 }
 
 impl Default for LimiterPolicy {
     fn default() -> Self {
-        Self {
-            backend: LimiterBackend::Local,
-            max_keys: 1_000_000,
-            redis_timeout: Duration::from_millis(5),
-            replicas: 1,
-            on_redis_down: OnRedisDown::LocalDivided,
-            lease: 0,
-        }
+        Self { max_keys: 1_000_000 }
     }
 }

@@ -10,7 +10,7 @@ use std::{
 
 use authz_core::{
     limit::{Charge, LimitKey, Stage, StageOutcome, memory::MemoryLimits},
-    policy::{LimiterBackend, LimiterPolicy, Snapshot},
+    policy::{LimiterPolicy, Snapshot},
     time::Timestamp,
 };
 use prometheus_client::{metrics::gauge::Gauge, registry::Registry};
@@ -34,11 +34,6 @@ impl Limiter {
         redis_url: Option<&str>,
         registry: &mut Registry,
     ) -> Result<Arc<Self>, String> {
-        if policy.backend == LimiterBackend::Redis {
-            return Err(
-                "the policy says `limiter.backend: redis`, which this version does not have; use `local`".to_owned()
-            );
-        }
         if redis_url.is_some() {
             tracing::warn!("a Redis URL is given, but limits are kept in this process in this version");
         }

@@ -148,7 +148,7 @@ fn markdown_files(docs: &Path) -> Result<Vec<PathBuf>, BuildFault> {
             let markdown = path.extension().is_some_and(|extension| extension == "md" || extension == "markdown");
             if kind.is_dir() {
                 folders.push(path);
-            } else if markdown && path.is_file() {
+            } else if markdown && is_own_file(&path, kind, docs) {
                 files.push(path);
             }
         }
@@ -161,6 +161,16 @@ fn markdown_files(docs: &Path) -> Result<Vec<PathBuf>, BuildFault> {
         (path.parent().map(Path::to_owned), stem == "README", path.clone())
     });
     Ok(files)
+}
+
+/// Whether this is a file of the folder itself. A link to a file elsewhere is not: it could carry a member's page into the
+/// public corpus.
+fn is_own_file(path: &Path, kind: fs::FileType, docs: &Path) -> bool {
+    if !kind.is_symlink() {
+        return kind.is_file();
+    }
+    let (Ok(target), Ok(docs)) = (path.canonicalize(), docs.canonicalize()) else { return false };
+    target.is_file() && target.starts_with(docs)
 }
 
 /// Titles that tell pages apart: where several pages have one title, each says where it lies.

@@ -51,7 +51,7 @@ pub struct PolicyDocument {
     /// Rate limits by name; a route lists those that apply.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub limits: BTreeMap<String, LimitDocument>,
-    /// Where the state of limits is kept and what it may cost.
+    /// What the state of limits may cost.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limiter: Option<LimiterDocument>,
     /// Routes. A request that matches none is refused with 404.
@@ -352,55 +352,16 @@ pub enum LimitKeyPart {
     Corpus,
 }
 
-/// Where the state of limits is kept.
+/// What the state of limits may cost. It is kept in this process: a limit holds for each replica.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "snake_case")]
 pub struct LimiterDocument {
-    /// `local`: in this process, exact for one replica. `redis`: shared by all replicas.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub backend: Option<LimiterBackend>,
     /// Keys held in memory at the most; 1000000 by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_keys: Option<u32>,
-    /// How long a decision waits for Redis; 5ms by default.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub redis_timeout: Option<String>,
-    /// Number of replicas that share the limits: what a local fallback divides the rates by; 1 by default.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub replicas: Option<u16>,
-    /// What happens while Redis is away; `local_divided` by default.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub on_redis_down: Option<OnRedisDown>,
-    /// Tokens that a replica takes from Redis at once, so that most decisions need no round trip; 0 (off) by default.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub lease: Option<u32>,
     /// The per-address limit of preflights, which are answered before anything else is known; `600/min` by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub preflight_rate: Option<String>,
-}
-
-/// Where limits are counted.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum LimiterBackend {
-    /// In this process.
-    #[default]
-    Local,
-    /// In Redis or Valkey.
-    Redis,
-}
-
-/// What happens to limits while Redis is away.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum OnRedisDown {
-    /// Each replica enforces its share of every limit.
-    #[default]
-    LocalDivided,
-    /// Each replica enforces every limit in full.
-    Local,
-    /// 503.
-    Refuse,
 }
 
 /// One route.

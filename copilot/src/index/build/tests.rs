@@ -101,3 +101,13 @@ fn a_loop_of_links_ends() {
     let site = Site::new("https://docs.example.org/", true).unwrap();
     assert_eq!(read(folder.path(), &site, |_, _| {}).unwrap().pages, 1);
 }
+
+#[test]
+fn a_link_to_a_page_elsewhere_is_not_followed() {
+    let member = tree(&[("secret.md", b"# Secret\n\nmembers only")]);
+    let public = tree(&[("open.md", b"# Open\n\ntext")]);
+    std::os::unix::fs::symlink(member.path().join("secret.md"), public.path().join("secret.md")).unwrap();
+    let site = Site::new("https://docs.example.org/", true).unwrap();
+    let read = read(public.path(), &site, |_, _| {}).unwrap();
+    assert_eq!((read.pages, read.chunks[0].page_title.as_str()), (1, "Open"));
+}

@@ -124,23 +124,9 @@ impl Compiler<'_, '_, '_> {
         ClientIpPolicy { trust, header: document.header.map(|name| name.to_ascii_lowercase()), ipv6_prefix, deny }
     }
 
-    pub(super) fn limiter(&mut self) -> LimiterPolicy {
-        let document = self.document.limiter.clone().unwrap_or_default();
-        let default = LimiterPolicy::default();
-        let timeout = (Duration::from_millis(1), Duration::from_millis(90));
-        LimiterPolicy {
-            backend: document.backend.unwrap_or_default(),
-            max_keys: document.max_keys.unwrap_or(default.max_keys).max(1024),
-            redis_timeout: self.duration(
-                document.redis_timeout.as_deref(),
-                default.redis_timeout,
-                timeout,
-                &[Key("limiter"), Key("redis_timeout")],
-            ),
-            replicas: document.replicas.unwrap_or(1).max(1),
-            on_redis_down: document.on_redis_down.unwrap_or_default(),
-            lease: document.lease.unwrap_or(0),
-        }
+    pub(super) fn limiter(&self) -> LimiterPolicy {
+        let asked = self.document.limiter.as_ref().and_then(|limiter| limiter.max_keys);
+        LimiterPolicy { max_keys: asked.unwrap_or(LimiterPolicy::default().max_keys).max(1024) }
     }
 
     pub(super) fn preflight_limit(&mut self) -> Arc<LimitRule> {
