@@ -178,7 +178,7 @@ async fn report_health(health: tonic_health::server::HealthReporter, state: Admi
     }
 }
 
-/// The bound gRPC listener. Removes its socket when it goes.
+/// The bound gRPC listener. Its socket stays when the process goes; the next start removes it if nobody answers there.
 enum GrpcListener {
     Unix(UnixListener, std::path::PathBuf),
     Tcp(TcpListener),
