@@ -111,6 +111,7 @@ pub async fn run(config: ServeConfig) -> Result<()> {
     let health_task = tokio::spawn(report_health(health, admin_state));
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(docsgate_proto::EXTERNAL_AUTH_DESCRIPTORS)
         .build_v1()
         .context("gRPC reflection")?;
     let router = tonic::transport::Server::builder()

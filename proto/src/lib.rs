@@ -14,3 +14,6 @@ pub mod copilot {
 
 /// Descriptors of all files, for gRPC reflection.
 pub const DESCRIPTORS: &[u8] = include_bytes!("generated/descriptors.bin");
+
+/// Descriptors of `envoy.service.auth.v3` and all that it imports, for gRPC reflection.
+pub const EXTERNAL_AUTH_DESCRIPTORS: &[u8] = include_bytes!("generated/external_auth.bin");

@@ -45,6 +45,8 @@ pub(crate) struct Wanted {
     pub(crate) authz_extra: Vec<String>,
     /// Changes to the text of the policy.
     pub(crate) policy: Option<fn(&str) -> String>,
+    /// A policy of its own, in the place of the tests' one.
+    pub(crate) policy_text: Option<String>,
 }
 
 impl Gate {
@@ -55,7 +57,7 @@ impl Gate {
     pub(crate) fn with(wanted: Wanted) -> Self {
         let folder = open_folder();
         let data = data();
-        let text = fs::read_to_string(data.join("policy.yaml")).unwrap();
+        let text = wanted.policy_text.unwrap_or_else(|| fs::read_to_string(data.join("policy.yaml")).unwrap());
         let policy = folder.path().join("written-policy.yaml");
         fs::write(&policy, wanted.policy.map_or(text.clone(), |change| change(&text))).unwrap();
         let [public, member] =

@@ -1,4 +1,4 @@
-//! Developer commands: demo, test, tidy, tools.
+//! Developer commands: demo, test, fuzz, tidy, tools.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -8,6 +8,7 @@ use docsgate_harness::interrupt::Interrupted;
 
 mod build;
 mod demo;
+mod fuzz;
 mod test;
 mod tidy;
 mod tools;
@@ -26,6 +27,8 @@ enum Command {
     Demo(demo::Options),
     /// Run the whole test suite, real Envoy and Postgres included.
     Test(test::Options),
+    /// Run the fuzz targets, each for some seconds.
+    Fuzz(fuzz::Options),
     /// Check what no compiler checks: file lengths, links, forbidden strings.
     Tidy,
     /// Bring the pinned tools (Envoy, Postgres, Helm) into .tools/.
@@ -36,6 +39,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Demo(options) => demo::run(&options),
         Command::Test(options) => test::run(&options),
+        Command::Fuzz(options) => fuzz::run(&options),
         Command::Tidy => tidy::run(),
         Command::Tools(options) => tools::run(&options),
     };

@@ -100,6 +100,10 @@ impl CorsProfile {
         if let Some(max_age) = self.max_age {
             lines.push(("access-control-max-age", max_age.as_secs().to_string()));
         }
+        // Browsers read it on the answer itself; the Gateway API's filter names it on both.
+        if !self.expose.is_empty() {
+            lines.push(("access-control-expose-headers", self.expose.join(", ")));
+        }
         if asks_private_network && self.private_network {
             lines.push(("access-control-allow-private-network", "true".to_owned()));
         }

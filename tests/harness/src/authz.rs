@@ -133,24 +133,41 @@ impl Authz {
     /// # Errors
     /// When it ends.
     pub fn start_unready(options: &Options) -> Result<Self> {
-        let mut launch = Launch::new("authz", &paths::binary("authz")?, options.folder.join("authz.log"))
-            .args(["serve", "--allow-http-jwks", "--admin-listen", "127.0.0.1:0", "--policy"])
-            .arg(&options.policy)
-            .arg("--listen")
-            .arg(format!("unix:{}", options.socket.display()))
-            .arg("--grant-key-file")
-            .arg(&options.grant_key)
-            .args(&options.extra);
-        // By environment: the password in a URL must not show in the list of processes.
-        if let Some(url) = &options.database_url {
-            launch = launch.env("DATABASE_URL", url);
-        }
-        if let Some(url) = &options.redis_url {
-            launch = launch.env("REDIS_URL", url);
-        }
-        let (process, ready) = ready::start(launch, &options.folder.join("authz.ready"))?;
+        let listen = format!("unix:{}", options.socket.display());
+        let (process, ready) = launch(options, &listen)?;
         Ok(Self { process, admin_url: ready.url("admin")?, socket: options.socket.clone() })
     }
+
+    /// Starts authz on a TCP port in the place of its socket; tells the port's address as well.
+    ///
+    /// # Errors
+    /// As [`Authz::start`].
+    pub fn start_on_tcp(options: &Options) -> Result<(Self, String)> {
+        let (process, ready) = launch(options, "127.0.0.1:0")?;
+        let address = ready.listener("grpc")?.to_owned();
+        let authz = Self { process, admin_url: ready.url("admin")?, socket: options.socket.clone() };
+        ready::wait_until_serving(&authz.process, &authz.admin_url)?;
+        Ok((authz, address))
+    }
+}
+
+fn launch(options: &Options, listen: &str) -> Result<(Process, ready::Ready)> {
+    let mut launch = Launch::new("authz", &paths::binary("authz")?, options.folder.join("authz.log"))
+        .args(["serve", "--allow-http-jwks", "--admin-listen", "127.0.0.1:0", "--policy"])
+        .arg(&options.policy)
+        .arg("--listen")
+        .arg(listen)
+        .arg("--grant-key-file")
+        .arg(&options.grant_key)
+        .args(&options.extra);
+    // By environment: the password in a URL must not show in the list of processes.
+    if let Some(url) = &options.database_url {
+        launch = launch.env("DATABASE_URL", url);
+    }
+    if let Some(url) = &options.redis_url {
+        launch = launch.env("REDIS_URL", url);
+    }
+    ready::start(launch, &options.folder.join("authz.ready"))
 }
 
 /// How long a command over a real database may take on a busy machine.

@@ -157,6 +157,8 @@ pub struct Copilot {
     pub process: Process,
     /// `127.0.0.1:PORT`.
     pub address: String,
+    /// Where it takes gRPC, `127.0.0.1:PORT`.
+    pub grpc_address: String,
     /// Metrics and health.
     pub admin_url: String,
 }
@@ -168,7 +170,8 @@ impl Copilot {
     /// When it ends or does not become ready.
     pub fn start(options: &Options) -> Result<Self> {
         let mut launch = Launch::new("copilot", &paths::binary("copilot")?, options.folder.join("copilot.log"))
-            .args(["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--grant-key-file"])
+            .args(["serve", "--listen", "127.0.0.1:0", "--grpc-listen", "127.0.0.1:0"])
+            .args(["--admin-listen", "127.0.0.1:0", "--grant-key-file"])
             .arg(&options.grant_key)
             .arg("--cache-dir")
             .arg(options.folder.join("cache"))
@@ -177,7 +180,12 @@ impl Copilot {
             launch = launch.arg("--corpus").arg(format!("{name}={}", artifact.display()));
         }
         let (process, ready) = ready::start(launch, &options.folder.join("copilot.ready"))?;
-        let copilot = Self { process, address: ready.listener("http")?.to_owned(), admin_url: ready.url("admin")? };
+        let copilot = Self {
+            process,
+            address: ready.listener("http")?.to_owned(),
+            grpc_address: ready.listener("grpc")?.to_owned(),
+            admin_url: ready.url("admin")?,
+        };
         ready::wait_until_serving(&copilot.process, &copilot.admin_url)?;
         Ok(copilot)
     }

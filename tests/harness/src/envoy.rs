@@ -21,6 +21,8 @@ pub struct Addresses {
     pub authz_socket: PathBuf,
     /// copilot, or another HTTP server: host and port.
     pub backend: (String, u16),
+    /// copilot's gRPC listener.
+    pub backend_grpc: Option<(String, u16)>,
 }
 
 /// A running Envoy.
@@ -134,6 +136,9 @@ pub fn place(bootstrap: &mut Value, addresses: &Addresses, access_log: &Path) ->
         copilot["type"] = json!("STRICT_DNS");
     }
     endpoint(copilot)?["address"] = json!({"socket_address": socket(host, *port)});
+    if let Some((host, port)) = &addresses.backend_grpc {
+        endpoint(named(clusters, "copilot-grpc")?)?["address"] = json!({"socket_address": socket(host, *port)});
+    }
     Ok(())
 }
 

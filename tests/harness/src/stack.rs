@@ -127,7 +127,8 @@ impl Stack {
             (None, Some(copilot)) => host_and_port(&copilot.address)?,
             (None, None) => bail!("there is neither copilot nor another backend"),
         };
-        let addresses = envoy::Addresses { listen: options.listen, authz_socket: socket, backend };
+        let backend_grpc = copilot.as_ref().map(|copilot| host_and_port(&copilot.grpc_address)).transpose()?;
+        let addresses = envoy::Addresses { listen: options.listen, authz_socket: socket, backend, backend_grpc };
         let envoy = Envoy::start(&addresses, &folder)?;
         starting.done(&envoy.url());
 

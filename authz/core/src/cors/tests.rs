@@ -164,6 +164,7 @@ fn answers_to_an_allowed_origin() {
     access-control-allow-methods: GET, POST
     access-control-allow-headers: authorization, content-type
     access-control-max-age: 600
+    access-control-expose-headers: x-request-id
     access-control-allow-private-network: true
     vary: Origin, Access-Control-Request-Method, Access-Control-Request-Headers
     ");

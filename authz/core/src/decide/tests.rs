@@ -410,4 +410,29 @@ proptest! {
                 }
             }
     }
+
+    /// Two spellings that a backend undoes alike get one decision: every byte of a path, plain or percent-encoded in
+    /// either case, and the host in any case with or without a port.
+    #[test]
+    fn two_spellings_of_one_request_get_one_decision(
+        path in "/(search|members|chat|open|healthz|other|search/)",
+        method in "GET|POST",
+        spelling in proptest::collection::vec(0u8..3, 10),
+        host in "[dD][oO][cC][sS](:[1-9][0-9]{0,3})?",
+        token in any::<bool>(),
+    ) {
+        let spelled: String = path.bytes().enumerate().map(|(at, byte)| match spelling.get(at) {
+            Some(1) if byte != b'/' => format!("%{byte:02x}"),
+            Some(2) if byte != b'/' => format!("%{byte:02X}"),
+            _ => char::from(byte).to_string(),
+        }).collect();
+        let headers: Vec<(&str, &str)> = if token { vec![TOKEN] } else { vec![] };
+        let plain = ask(&policy(), &Written::default(), &method, &path, &headers);
+        let raw = headers.iter().map(|(name, value)| (*name, value.as_bytes())).collect();
+        let peer = Some("203.0.113.9".parse().unwrap());
+        let view = RequestView::parse(&RawRequest { id: "r", method: &method, host: &host, path: &spelled, headers: raw, peer });
+        let other = ready(decide(&policy(), &view, &Written::default(), NOW, &mut Trace::off()));
+        prop_assert_eq!(said(&plain), said(&other), "{} and {}", path, spelled);
+        prop_assert_eq!(plain.about.route, other.about.route);
+    }
 }

@@ -1,0 +1,16 @@
+//! Pages in any text, and queries: every section keeps its anchor unique, and nothing panics or hangs.
+#![no_main]
+
+use copilot::index::{markdown, tokenizer};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|text: &str| {
+    let page = markdown::parse(text);
+    let anchors: Vec<&str> = page.sections.iter().filter_map(|section| section.anchor.as_deref()).collect();
+    let distinct: std::collections::HashSet<&str> = anchors.iter().copied().collect();
+    assert!(distinct.len() == anchors.len() || text.contains("{#") || text.contains("{:"), "{anchors:?}");
+    for word in tokenizer::tokenize(text).words {
+        assert!(text.get(word.range.clone()).is_some(), "{word:?}");
+    }
+    let _ = tokenizer::fold(text);
+});
