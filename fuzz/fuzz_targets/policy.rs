@@ -13,7 +13,8 @@ use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &str| {
     let file = PolicyText { name: "policy.yaml".into(), text: text.into() };
-    let lines = text.split('\n').count().max(1);
+    // YAML ends lines at a lone carriage return as well.
+    let lines = text.split(['\n', '\r']).count();
     match compile(std::slice::from_ref(&file), &Overrides::default()) {
         Ok(_) => {}
         Err(diagnostics) => {

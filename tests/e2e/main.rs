@@ -15,6 +15,7 @@ mod configuration;
 mod cors;
 mod demo;
 mod entitlements;
+mod failover;
 mod failures;
 mod gateway_api;
 mod grpc;

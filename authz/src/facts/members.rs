@@ -29,7 +29,7 @@ use prometheus_client::{
     metrics::{counter::Counter, family::Family, gauge::Gauge},
     registry::Registry,
 };
-use tokio::sync::OnceCell;
+use tokio::{sync::OnceCell, time::timeout};
 
 use crate::postgres::{Database, DatabaseUrls};
 
@@ -44,6 +44,9 @@ struct Entry {
     /// The listener's epoch when it was loaded; an older one must be revalidated.
     epoch: u64,
 }
+
+/// How long a request waits for a read when an older entry would do: half of what a decision may take.
+const REVALIDATION: Duration = Duration::from_millis(50);
 
 /// A read under way, shared by all that need it.
 type Flight = Arc<OnceCell<Result<Arc<Entry>, StoreUnavailable>>>;
@@ -115,7 +118,14 @@ impl Members {
                 return Ok(standing(entry, token_id, None));
             }
         }
-        match self.load(member).await {
+        // Whoever is known does not wait for a database that hangs: a read that takes longer counts as failed, and goes on
+        // for the others.
+        let read = self.load(member);
+        let result = match cached {
+            Some(_) => timeout(REVALIDATION, read).await.unwrap_or(Err(StoreUnavailable)),
+            None => read.await,
+        };
+        match result {
             Ok(entry) => {
                 self.metrics.count("miss");
                 Ok(standing(&entry, token_id, None))

@@ -14,6 +14,7 @@ use crate::process::{Launch, Process, hermetic};
 use crate::tools;
 
 mod account;
+mod standby;
 
 pub use account::Account;
 
@@ -215,7 +216,7 @@ fn wait(process: &Process, data: &Path) -> Result<()> {
     process.until("readiness of Postgres", Duration::from_secs(60), || {
         let text = fs::read_to_string(&file).ok()?;
         let mut lines = text.lines();
-        (lines.next()? == own && lines.nth(6)?.trim() == "ready").then_some(())
+        (lines.next()? == own && ["ready", "standby"].contains(&lines.nth(6)?.trim())).then_some(())
     })
 }
 

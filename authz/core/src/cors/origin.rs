@@ -50,9 +50,10 @@ impl TupleOrigin {
         if value.len() > MAX_BYTES || !value.bytes().all(|b| b.is_ascii_graphic()) {
             return Err(OriginFault);
         }
-        let (_, authority) = value.split_once("://").ok_or(OriginFault)?;
-        // The URL parser forgives much; what it would forgive must not pass for an origin.
-        if authority.is_empty()
+        let (scheme, authority) = value.split_once("://").ok_or(OriginFault)?;
+        // The URL parser forgives much; what it would forgive must not pass for an origin: `https:a://b` is host `a` to it.
+        if !scheme.bytes().all(|b| b.is_ascii_alphabetic())
+            || authority.is_empty()
             || authority.bytes().any(|b| b"/\\?#@,%;\"'<>`^|{}".contains(&b))
             || authority.ends_with(':')
         {
@@ -135,6 +136,9 @@ impl OriginPattern {
         }
         let expected = "expected `https://host[:port]`, `https://*.host[:port]` or `*`";
         let (scheme, authority) = text.split_once("://").ok_or_else(|| format!("no scheme; {expected}"))?;
+        if !matches!(scheme.to_ascii_lowercase().as_str(), "http" | "https") {
+            return Err(format!("the scheme must be http or https; {expected}"));
+        }
         let plain = authority.strip_prefix("*.");
         if plain.unwrap_or(authority).contains('*') {
             return Err(format!("`*` may only stand for the leading labels of the host; {expected}"));

@@ -53,6 +53,8 @@ fn what_is_not_one_origin_is_refused() {
         "null, null",
         "https:\\\\a",
         "https:/a",
+        "https:a://b",
+        "https:docs.example.org://",
         "https:a",
         "https://a%2eb",
         "chrome-extension://abc",

@@ -195,9 +195,35 @@ fn rsa(n: Option<&str>, e: Option<&str>) -> Result<DecodingKey, String> {
     if !(MIN_RSA_BITS..=MAX_RSA_BITS).contains(&bits) {
         return Err(format!("an RSA modulus of {bits} bits; expected {MIN_RSA_BITS} to {MAX_RSA_BITS}"));
     }
+    if is_roca(&modulus) {
+        return Err("an RSA modulus with the structure of CVE-2017-15361 (ROCA), which can be factored".into());
+    }
     let value = exponent.iter().take(9).fold(0u64, |value, byte| value << 8 | u64::from(*byte));
     if exponent.len() > 5 || value < 3 || value % 2 == 0 {
         return Err("an RSA exponent that is even, too small or too large".into());
     }
     DecodingKey::from_rsa_components(n, e).map_err(|error| error.to_string())
+}
+
+/// Primes for which the moduli of the faulty generator are powers of 65537, and others only by chance.
+const ROCA_PRIMES: [u32; 17] = [11, 13, 17, 19, 37, 53, 61, 71, 73, 79, 97, 103, 107, 109, 127, 151, 157];
+
+/// Whether a modulus (big-endian) comes from the generator of CVE-2017-15361. An honest one looks like it once in about
+/// a hundred million.
+fn is_roca(modulus: &[u8]) -> bool {
+    ROCA_PRIMES.iter().all(|prime| {
+        let rest = modulus.iter().fold(0, |rest, byte| (rest * 256 + u32::from(*byte)) % prime);
+        let generator = 65_537 % prime;
+        // The powers of the generator, until they begin again at 1.
+        let mut power = 1;
+        loop {
+            if power == rest {
+                return true;
+            }
+            power = power * generator % prime;
+            if power == 1 {
+                return false;
+            }
+        }
+    })
 }

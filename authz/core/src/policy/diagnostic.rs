@@ -77,6 +77,17 @@ pub fn render(diagnostics: &[Diagnostic]) -> String {
     text
 }
 
+/// A line by its number from 1. YAML ends lines at `\n`, `\r\n` and a lone `\r` (YAML 1.2.2, section 5.4).
+fn line(text: &str, number: usize) -> Option<&str> {
+    let mut rest = text;
+    for _ in 1..number {
+        let end = rest.find(['\n', '\r'])?;
+        let ending = if rest.get(end..)?.starts_with("\r\n") { 2 } else { 1 };
+        rest = rest.get(end + ending..)?;
+    }
+    rest.split(['\n', '\r']).next()
+}
+
 /// Collects findings while a policy is read.
 #[derive(Debug)]
 pub(crate) struct Findings<'a> {
@@ -105,7 +116,7 @@ impl<'a> Findings<'a> {
             return;
         }
         let file = self.files.get(position.file);
-        let excerpt = file.and_then(|file| file.text.lines().nth(position.line.saturating_sub(1))).unwrap_or_default();
+        let excerpt = file.and_then(|file| line(&file.text, position.line)).unwrap_or_default();
         self.found.push(Diagnostic {
             severity,
             position,

@@ -330,3 +330,6 @@ impl KeyMetrics {
         self.fetched_at.set(i64::try_from(now).unwrap_or(i64::MAX));
     }
 }
+
+#[cfg(test)]
+mod tests;
