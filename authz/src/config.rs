@@ -24,6 +24,17 @@ pub struct ServeConfig {
     /// File that holds the Postgres URL.
     #[arg(long, env = "DOCSGATE_DATABASE_URL_FILE", value_name = "FILE", conflicts_with = "database_url")]
     pub database_url_file: Option<PathBuf>,
+    /// Postgres for LISTEN, directly: for a database URL that leads through a pooler in transaction mode.
+    #[arg(long, env = "DATABASE_LISTEN_URL", value_name = "URL", hide_env_values = true)]
+    pub database_listen_url: Option<String>,
+    /// File that holds the URL for LISTEN.
+    #[arg(
+        long,
+        env = "DOCSGATE_DATABASE_LISTEN_URL_FILE",
+        value_name = "FILE",
+        conflicts_with = "database_listen_url"
+    )]
+    pub database_listen_url_file: Option<PathBuf>,
     /// Accepted and not used yet: limits are kept in this process.
     #[arg(long, env = "REDIS_URL", value_name = "URL", hide_env_values = true)]
     pub redis_url: Option<String>,
@@ -72,6 +83,15 @@ impl ServeConfig {
     /// [`UsageError`] when the file cannot be read.
     pub fn database_url(&self) -> Result<Option<String>, UsageError> {
         secret(self.database_url.as_deref(), self.database_url_file.as_ref(), "--database-url-file")
+    }
+
+    /// The Postgres URL for LISTEN, from the flag, the environment or a file.
+    ///
+    /// # Errors
+    /// [`UsageError`] when the file cannot be read.
+    pub fn database_listen_url(&self) -> Result<Option<String>, UsageError> {
+        let file = self.database_listen_url_file.as_ref();
+        secret(self.database_listen_url.as_deref(), file, "--database-listen-url-file")
     }
 
     /// The Redis URL, from the flag, the environment or a file.

@@ -57,6 +57,13 @@ impl DatabaseUrls {
             let mut url = Url::parse(&format!("postgresql://{user}{separator}{host}{tail}"))
                 .map_err(|error| format!("the endpoint `{host}` is not valid ({error}); {expected}"))?;
             // libpq's, and meaningless for one endpoint: the role of every endpoint is asked for anyway.
+            if let Some((_, wanted)) = url.query_pairs().find(|(name, _)| name == "target_session_attrs")
+                && !matches!(wanted.as_ref(), "any" | "read-write" | "primary" | "prefer-standby")
+            {
+                let known =
+                    "expected `read-write`, `primary`, `prefer-standby` or `any`; reads go to the primary in any case";
+                return Err(format!("target_session_attrs is `{wanted}`; {known}"));
+            }
             let kept: Vec<(String, String)> = url
                 .query_pairs()
                 .filter(|(name, _)| !matches!(name.as_ref(), "target_session_attrs" | "load_balance_hosts"))
@@ -124,7 +131,8 @@ async fn role(pool: &PgPool) -> Result<Role, String> {
          CASE WHEN pg_is_in_recovery() \
               THEN (SELECT timeline_id::bigint FROM pg_control_checkpoint()) \
               ELSE ('x' || lpad(substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8), 16, '0'))::bit(64)::bigint END AS timeline";
-    let row = timeout(ANSWER, sqlx::query(ASK).persistent(false).fetch_one(pool))
+    // The simple protocol: one message, which a pooler in transaction mode sends to one server.
+    let row = timeout(ANSWER, sqlx::raw_sql(ASK).fetch_one(pool))
         .await
         .map_err(|_| "no answer in time".to_owned())?
         .map_err(|error| error.to_string())?;
@@ -257,6 +265,8 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_said_without_the_password() {
+        let error = DatabaseUrls::parse("postgresql://u:secret@h/db?target_session_attrs=standby").unwrap_err();
+        assert!(error.contains("expected `read-write`") && !error.contains("secret"), "{error}");
         for text in ["", "localhost", "mysql://u:secret@h/db", "postgresql://u:secret@h:99999/db"] {
             let error = DatabaseUrls::parse(text).unwrap_err();
             assert!(error.contains("expected postgresql://"), "{error}");

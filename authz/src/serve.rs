@@ -48,10 +48,14 @@ pub async fn run(config: ServeConfig) -> Result<()> {
     let mut registry = Registry::default();
     let grant_keys = Keys::load(&config.grant_key_file)
         .map_err(|fault| UsageError(format!("--grant-key-file {}: {fault}", config.grant_key_file.display())))?;
-    let database = match config.database_url()? {
-        Some(url) => Some(DatabaseUrls::parse(&url).map_err(|fault| UsageError(format!("DATABASE_URL: {fault}")))?),
-        None => None,
+    let urls = |url: Option<String>, name: &str| {
+        url.map(|url| DatabaseUrls::parse(&url).map_err(|fault| UsageError(format!("{name}: {fault}")))).transpose()
     };
+    let database = urls(config.database_url()?, "DATABASE_URL")?;
+    let listen = urls(config.database_listen_url()?, "DATABASE_LISTEN_URL")?;
+    if listen.is_some() && database.is_none() {
+        return Err(UsageError("DATABASE_LISTEN_URL is set, but no DATABASE_URL to read from".into()).into());
+    }
     let policy = PolicySource::load(&config.policy, &mut registry).map_err(UsageError)?;
     let snapshot = policy.current();
     let limits =
@@ -59,7 +63,7 @@ pub async fn run(config: ServeConfig) -> Result<()> {
     let sources = Arc::new(Sources {
         limits,
         tokens: Tokens::new(TokenOptions { allow_http: config.allow_http_jwks }, &mut registry),
-        members: Members::start(database, &snapshot.entitlements, &mut registry),
+        members: Members::start(database, listen, &snapshot.entitlements, &mut registry),
     });
     sources.apply(&snapshot);
     let metrics = DecisionMetrics::new(&mut registry);

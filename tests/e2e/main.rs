@@ -13,6 +13,7 @@ mod browser;
 mod chart;
 mod configuration;
 mod cors;
+mod database;
 mod demo;
 mod entitlements;
 mod failover;

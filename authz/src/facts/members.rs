@@ -67,9 +67,16 @@ pub struct Members {
 }
 
 impl Members {
-    /// Starts without connecting: public documents do not wait for the database.
-    pub fn start(database: Option<DatabaseUrls>, policy: &EntitlementsPolicy, registry: &mut Registry) -> Arc<Self> {
+    /// Starts without connecting: public documents do not wait for the database. Changes are told over `listen` where
+    /// the database itself is reached through a pooler that cannot pass them on.
+    pub fn start(
+        database: Option<DatabaseUrls>,
+        listen: Option<DatabaseUrls>,
+        policy: &EntitlementsPolicy,
+        registry: &mut Registry,
+    ) -> Arc<Self> {
         let database = database.map(|urls| Database::new(&urls));
+        let listen = listen.map(|urls| Database::new(&urls));
         let members = Arc::new(Self {
             entries: Cache::builder().max_capacity(policy.max_entries.into()).build(),
             keys: Cache::builder().max_capacity(10_000).time_to_live(Duration::from_secs(3600)).build(),
@@ -82,7 +89,11 @@ impl Members {
         });
         if let Some(database) = &members.database {
             tokio::spawn(Arc::clone(database).follow());
-            tokio::spawn(listen::follow(Arc::clone(database), Arc::clone(&members)));
+            if let Some(direct) = &listen {
+                tokio::spawn(Arc::clone(direct).follow());
+            }
+            let told_by = listen.as_ref().unwrap_or(database);
+            tokio::spawn(listen::follow(Arc::clone(told_by), Arc::clone(&members)));
         }
         members
     }

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use sqlx::postgres::PgListener;
 use tokio::time::sleep;
 
-use super::Members;
+use super::{Members, query};
 use crate::postgres::Database;
 
 const CHANNEL: &str = "docsgate_changed";
@@ -50,6 +50,9 @@ pub(super) async fn follow(database: Arc<Database>, members: Arc<Members>) {
 async fn listen(pool: &sqlx::PgPool, members: &Members, retry: &mut Duration) -> Result<(), sqlx::Error> {
     let mut listener = PgListener::connect_with(pool).await?;
     listener.listen(CHANNEL).await?;
+    if let Err(Some(missing)) = query::check_schema(pool).await {
+        tracing::error!(missing, "members cannot be read");
+    }
     // What changed before is not told; what is cached from before may be old.
     members.may_have_missed_changes();
     members.listening(true);

@@ -1,4 +1,7 @@
-//! What is asked of the database: two functions of the schema, as unnamed statements.
+//! What is asked of the database: two functions of the schema.
+//!
+//! Every question is an unnamed statement in a transaction of its own: a pooler in transaction mode (PgBouncer before 1.21
+//! knows no prepared statements) may otherwise send its parts to different servers.
 
 use std::time::{Duration, Instant};
 
@@ -36,11 +39,17 @@ pub(super) struct FoundKey {
 }
 
 pub(super) async fn standing(pool: &PgPool, member: &MemberId) -> Result<StandingRow, sqlx::Error> {
-    let asked = sqlx::query("SELECT * FROM docsgate.standing($1, $2)")
-        .persistent(false)
-        .bind(&member.issuer)
-        .bind(&member.subject)
-        .fetch_one(pool);
+    let asked = async {
+        let mut transaction = pool.begin().await?;
+        let row = sqlx::query("SELECT * FROM docsgate.standing($1, $2)")
+            .persistent(false)
+            .bind(&member.issuer)
+            .bind(&member.subject)
+            .fetch_one(&mut *transaction)
+            .await?;
+        transaction.commit().await?;
+        Ok::<_, sqlx::Error>(row)
+    };
     let row = timeout(ANSWER, asked).await.map_err(|_| sqlx::Error::PoolTimedOut)??;
     let revoked_tokens = row.try_get("revoked_tokens")?;
     if !row.try_get::<bool, _>("known")? {
@@ -63,7 +72,13 @@ pub(super) async fn standing(pool: &PgPool, member: &MemberId) -> Result<Standin
 }
 
 pub(super) async fn api_key(pool: &PgPool, id: &str) -> Result<Option<FoundKey>, sqlx::Error> {
-    let asked = sqlx::query("SELECT * FROM docsgate.api_key($1)").persistent(false).bind(id).fetch_optional(pool);
+    let asked = async {
+        let mut transaction = pool.begin().await?;
+        let ask = sqlx::query("SELECT * FROM docsgate.api_key($1)").persistent(false).bind(id);
+        let row = ask.fetch_optional(&mut *transaction).await?;
+        transaction.commit().await?;
+        Ok::<_, sqlx::Error>(row)
+    };
     let Some(row) = timeout(ANSWER, asked).await.map_err(|_| sqlx::Error::PoolTimedOut)?? else { return Ok(None) };
     Ok(Some(FoundKey {
         digest: row.try_get("digest")?,
@@ -71,6 +86,31 @@ pub(super) async fn api_key(pool: &PgPool, id: &str) -> Result<Option<FoundKey>,
         ends: row.try_get::<Option<f64>, _>("ends")?.map(timestamp),
         member: MemberId { issuer: row.try_get("issuer")?, subject: row.try_get("subject")? },
     }))
+}
+
+/// Asks whether this login can ask at all, so that an operator reads of it before a member does.
+///
+/// # Errors
+/// A sentence that says what is missing and what to do; `None` inside when the database could not be asked.
+pub(super) async fn check_schema(pool: &PgPool) -> Result<(), Option<&'static str>> {
+    // Nested: each part is evaluated only where the one before it holds.
+    const ASK: &str = "SELECT CASE \
+        WHEN to_regnamespace('docsgate') IS NULL THEN 'no schema' \
+        WHEN NOT has_schema_privilege('docsgate', 'USAGE') THEN 'no rights' \
+        WHEN to_regprocedure('docsgate.standing(text,text)') IS NULL OR to_regprocedure('docsgate.api_key(text)') IS NULL THEN 'too old' \
+        WHEN NOT has_function_privilege('docsgate.standing(text,text)', 'EXECUTE') THEN 'no rights' \
+        WHEN NOT has_function_privilege('docsgate.api_key(text)', 'EXECUTE') THEN 'no rights' \
+        ELSE 'fit' END";
+    let asked = timeout(ANSWER, sqlx::raw_sql(ASK).fetch_one(pool)).await;
+    let said: String = asked.map_err(|_| None)?.and_then(|row| row.try_get(0)).map_err(|_| None)?;
+    match said.as_str() {
+        "fit" => Ok(()),
+        "no schema" => Err(Some("the database has no schema `docsgate`: run `authz migrate` with the owner's login")),
+        "too old" => {
+            Err(Some("the schema `docsgate` is older than this authz: run `authz migrate` with the owner's login"))
+        }
+        _ => Err(Some("this login may not read the schema `docsgate`: give it the role docsgate_reader")),
+    }
 }
 
 /// Id and digest of an API key `dg_ID_SECRET`; `None` if it has not that form.
