@@ -26,5 +26,6 @@ mod ingress;
 mod limits;
 mod paths;
 mod policy;
+mod portal;
 mod protocol;
 mod tls;

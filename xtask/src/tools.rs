@@ -16,14 +16,19 @@ pub(crate) struct Options {
     /// Only list the Debian packages of the tools that tests take from the system, a name on each line.
     #[arg(long)]
     system_packages: bool,
+    /// Only list those of them whose programs are not on this machine.
+    #[arg(long)]
+    missing_packages: bool,
 }
 
 /// Brings every pinned tool and prints where it lies.
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let mut out = std::io::stdout().lock();
-    if options.system_packages {
-        for (_, package) in system_tool::PACKAGES {
-            writeln!(out, "{package}")?;
+    if options.system_packages || options.missing_packages {
+        for (program, package) in system_tool::PACKAGES {
+            if options.system_packages || !system_tool::is_installed(program) {
+                writeln!(out, "{package}")?;
+            }
         }
         return Ok(ExitCode::SUCCESS);
     }
@@ -33,6 +38,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         ("helm", tools::helm()?),
         ("mkdocs", tools::bring(Tool::MkDocs)?),
         ("moto", tools::bring(Tool::Moto)?),
+        ("pyjwt", tools::bring(Tool::PyJwt)?),
     ];
     for (name, path) in brought {
         writeln!(out, "{name} {}", path.display())?;

