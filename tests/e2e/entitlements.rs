@@ -1,6 +1,6 @@
 //! Entitlements come and go, and so does the database that holds them.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use docsgate_harness::authz::Authz;
 use docsgate_harness::postgres::{self, Postgres};
@@ -75,4 +75,32 @@ fn postgres_lost_later_is_not_felt_by_members_who_are_known() {
     // Nothing is known of this one, and nothing can be asked.
     let stranger = observed.gate.token("stranger@example.org");
     assert_eq!(observed.corpus(&stranger).as_deref(), Some("public"));
+}
+
+#[test]
+fn whoever_keeps_reading_is_looked_up_ahead_of_time_and_never_waits() {
+    let short = |text: &str| text.replace("entitlements: {ttl: 60s", "entitlements: {ttl: 5s");
+    let gate = Gate::with(Wanted { policy: Some(short), ..Wanted::default() });
+    let token = gate.member_token();
+    let lookups = |result: &str| -> u64 {
+        let text = gate.http.get(format!("{}/metrics", gate.stack.authz.admin_url)).send().unwrap().text().unwrap();
+        let line = format!("docsgate_authz_member_lookups_total{{result=\"{result}\"}} ");
+        text.lines().find_map(|found| found.strip_prefix(&line)?.parse().ok()).unwrap_or(0)
+    };
+    let read = || problem_free(gate.search("zanzibar").bearer_auth(&token).send().unwrap());
+    read();
+    let first = lookups("miss");
+    assert!(first >= 1);
+    let until = Instant::now() + Duration::from_secs(7);
+    while Instant::now() < until {
+        read();
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    // Seven seconds are longer than any entry of five lives: it was read again, and nobody waited for that.
+    assert_eq!(lookups("miss"), first, "a request waited for the database");
+    assert!(lookups("hit") > 50);
+}
+
+fn problem_free(answer: reqwest::blocking::Response) {
+    assert_eq!(answer.status(), 200, "{answer:?}");
 }

@@ -88,7 +88,7 @@ async fn steps<F: Facts>(case: &Case<'_, F>, about: &mut About, trace: &mut Trac
     // 6. Who is calling. 7. What they may see, now.
     let (identity, standing) = if looks_at_identity(case.policy, route) {
         let (identity, from_cookie) = identify(case, route, cors, about, trace).await?;
-        standing(case, identity, from_cookie, about, trace).await?
+        standing(case, route, identity, from_cookie, about, trace).await?
     } else {
         (Identity::Anonymous, Known::Yes(Entitlements::default()))
     };
@@ -343,6 +343,7 @@ enum Known {
 /// The caller's entitlements. Whoever is not in good standing becomes an anonymous caller.
 async fn standing<F: Facts>(
     case: &Case<'_, F>,
+    route: &Route,
     identity: Identity,
     from_cookie: bool,
     about: &mut About,
@@ -355,7 +356,7 @@ async fn standing<F: Facts>(
             let record = key.record.clone();
             (Identity::ApiKey(key), record)
         }
-        Identity::Member(token) => match member_record(case, &token, from_cookie, about, trace).await? {
+        Identity::Member(token) => match member_record(case, route, &token, from_cookie, about, trace).await? {
             Looked::Record(record) => (Identity::Member(token), record),
             Looked::UnknownMember => return nobody(Identity::Member(token)),
             Looked::NoSession => return nobody(Identity::Anonymous),
@@ -375,13 +376,14 @@ async fn standing<F: Facts>(
 enum Looked {
     Record(MemberRecord),
     UnknownMember,
-    /// A revoked cookie: anonymous, with a hint.
+    /// A revoked token that makes its bearer anonymous.
     NoSession,
     StoreDown,
 }
 
 async fn member_record<F: Facts>(
     case: &Case<'_, F>,
+    route: &Route,
     token: &VerifiedToken,
     from_cookie: bool,
     about: &mut About,
@@ -389,11 +391,8 @@ async fn member_record<F: Facts>(
 ) -> Result<Looked, Refusal> {
     match case.facts.standing(&token.member, token.id.as_deref(), case.now).await {
         Ok(standing) if standing.token_revoked => {
-            trace.note("entitlement", || "the token was revoked".into());
-            if !from_cookie {
-                return Err(Refusal::InvalidToken(TokenFault::Revoked));
-            }
-            about.notes.push(Note::StaleSession(TokenFault::Revoked));
+            // As any token that is not valid: 401, or anonymous where the route or the kind of session says so.
+            invalid_token(case, route, from_cookie, TokenFault::Revoked, about, trace)?;
             Ok(Looked::NoSession)
         }
         Ok(standing) => {

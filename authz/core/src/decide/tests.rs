@@ -371,6 +371,19 @@ fn the_trace_tells_each_step() {
     ");
 }
 
+#[test]
+fn a_revoked_token_is_refused_as_any_invalid_one() {
+    let mut standing = member(Some(("academy", None)));
+    standing.token_revoked = true;
+    let facts = Written { standing: Ok(standing), ..Written::default() };
+    let mut policy = policy();
+    assert_eq!(said(&ask(&policy, &facts, "GET", "/search", &[TOKEN])), "401 invalid_token");
+    let mut lenient = route("search", "/search", &["GET"], RouteCorpus::Auto);
+    lenient.anonymous_on_invalid_token = true;
+    policy.router = Router::new(vec![lenient]);
+    assert_eq!(said(&ask(&policy, &facts, "GET", "/search", &[TOKEN])), "allow public");
+}
+
 proptest! {
     /// The first guarantee: whatever is sent and whatever the facts are, the member corpus opens only for a token (or
     /// key) that verifies, in good standing, with an entitlement in force.
