@@ -1,4 +1,4 @@
-//! What the gate costs: Envoy alone, Envoy with a server that always allows, Envoy with authz. Rounds alternate, so that
+//! What the gate costs: Envoy alone, Envoy with a server that always allows, Envoy with authz in several settings. Rounds alternate, so that
 //! whatever else the machine does falls on all alike; the median round counts.
 
 use std::time::Duration;
@@ -34,13 +34,27 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let alone = stack::envoy(folder.path(), "alone", None)?;
     let allowed = stack::envoy(folder.path(), "allow", Some(&socket))?;
     let gated = stack::envoy(folder.path(), "authz", Some(&stack.authz.socket))?;
+    let policy = stack.policy.served().display().to_string();
+    let log = folder.path().join("decisions.jsonl").display().to_string();
+    let others = [
+        ("Envoy + authz, anonymous, nothing recorded", vec!["--recent-decisions", "0"]),
+        ("Envoy + authz, anonymous, decision log to a file", vec!["--decision-log", &log]),
+        ("Envoy + authz, anonymous, candidate policy", vec!["--candidate-policy", &policy]),
+    ];
+    let mut differing = Vec::new();
+    for (index, (name, flags)) in others.iter().enumerate() {
+        let authz = stack::another_authz(&stack, folder.path(), &format!("authz-{index}"), flags)?;
+        let envoy = stack::envoy(folder.path(), &format!("envoy-{index}"), Some(&authz.socket))?;
+        differing.push((*name, envoy, authz));
+    }
     let (anonymous, member) = (load::get("/api/docs-search", None), load::get("/members", Some(&token)));
-    let variants = [
+    let mut variants = vec![
         ("Envoy alone", &alone, &anonymous),
         ("Envoy + always-allow tonic server", &allowed, &anonymous),
         ("Envoy + authz, anonymous, 3 limits", &gated, &anonymous),
         ("Envoy + authz, member token, 3 limits", &gated, &member),
     ];
+    variants.extend(differing.iter().map(|(name, envoy, _)| (*name, envoy, &anonymous)));
     let mut rounds: Vec<Vec<Seen>> = variants.iter().map(|_| Vec::new()).collect();
     for (_, envoy, request) in &variants {
         load::run(envoy.listen, request, options.connections, Duration::from_secs(1))?; // warm

@@ -4,6 +4,8 @@
 //! cargo build --release -p authz -p copilot -p docsgate-bench-gate
 //! target/release/docsgate-bench-gate cost
 //! target/release/docsgate-bench-gate revocation
+//! target/release/docsgate-bench-gate reload
+//! target/release/docsgate-bench-gate replay
 //! ```
 
 use std::io::Write;
@@ -15,6 +17,7 @@ use clap::{Parser, Subcommand};
 mod allow;
 mod cost;
 mod load;
+mod policies;
 mod revocation;
 mod stack;
 
@@ -31,12 +34,18 @@ enum Command {
     Cost(cost::Options),
     /// From a revocation in Postgres to the first refusal at Envoy, while the gate is under load.
     Revocation(revocation::Options),
+    /// Reloads of a large policy under load.
+    Reload(policies::ReloadOptions),
+    /// A long decision log through a policy.
+    Replay(policies::ReplayOptions),
 }
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Cost(options) => cost::run(&options),
         Command::Revocation(options) => revocation::run(&options),
+        Command::Reload(options) => policies::reload(&options),
+        Command::Replay(options) => policies::replay(&options),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -6,13 +6,14 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use docsgate_harness::authz::{self, Authz};
 use docsgate_harness::envoy::{self, Addresses, Envoy};
 use docsgate_harness::stack::{Options, Stack};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// Limits that are charged on every request and never refuse.
-const POLICY: &str = "\
+pub(crate) const POLICY: &str = "\
 apiVersion: docsgate/v1
 kind: Policy
 client_ip: {trusted_hops: 0}
@@ -43,6 +44,11 @@ pub(crate) fn folder() -> Result<TempDir> {
 
 /// Starts the stack in `folder`.
 pub(crate) fn start(folder: &Path) -> Result<Stack> {
+    start_with(folder, Vec::new())
+}
+
+/// Starts the stack with further flags of `authz serve`.
+pub(crate) fn start_with(folder: &Path, authz_extra: Vec<String>) -> Result<Stack> {
     let policy = folder.join("bench-policy.yaml");
     fs::write(&policy, POLICY).context("cannot write the policy")?;
     Stack::start(&Options {
@@ -54,7 +60,23 @@ pub(crate) fn start(folder: &Path) -> Result<Stack> {
         redis_url: None,
         shared_postgres: None,
         talkative: false,
-        authz_extra: Vec::new(),
+        authz_extra,
+    })
+}
+
+/// One more authz on the stack's policy and database, with further flags.
+pub(crate) fn another_authz(stack: &Stack, folder: &Path, name: &str, flags: &[&str]) -> Result<Authz> {
+    let folder = folder.join(name);
+    fs::create_dir_all(&folder)?;
+    let known = &stack.authz_options;
+    Authz::start(&authz::Options {
+        socket: folder.join("authz.sock"),
+        folder,
+        policy: known.policy.clone(),
+        grant_key: known.grant_key.clone(),
+        database_url: known.database_url.clone(),
+        redis_url: None,
+        extra: flags.iter().map(|flag| (*flag).to_owned()).collect(),
     })
 }
 
