@@ -11,7 +11,6 @@ use std::{
         Arc, Mutex, PoisonError,
         mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel},
     },
-    thread::JoinHandle,
     time::Duration,
 };
 
@@ -88,14 +87,23 @@ impl FromStr for LogTarget {
 
 /// Lines that wait for the writer at the most.
 const QUEUE: usize = 16_384;
+/// Time for the last lines when the process ends.
+const FINISH: Duration = Duration::from_secs(3);
 /// How long a line may stay in the buffer.
 const FLUSH_EVERY: Duration = Duration::from_millis(500);
+
+/// What the writer is given.
+#[derive(Debug)]
+enum Entry {
+    Record(Arc<DecisionRecord>),
+    /// Everything before this is to be written, then answered.
+    Finish(SyncSender<()>),
+}
 
 /// The decision log and the most recent decisions.
 #[derive(Debug)]
 pub struct DecisionLog {
-    queue: Option<SyncSender<Arc<DecisionRecord>>>,
-    writer: Mutex<Option<JoinHandle<()>>>,
+    queue: Option<SyncSender<Entry>>,
     recent: Mutex<VecDeque<Arc<DecisionRecord>>>,
     config: DecisionLogConfig,
     written: Counter,
@@ -115,18 +123,18 @@ impl DecisionLog {
             "Decisions that the log could not take: the writer is too slow or cannot write",
             dropped.clone(),
         );
-        let (mut queue, mut writer) = (None, None);
+        let mut queue = None;
         if let Some(target) = &config.decision_log {
             let output = Output::open(target, &config)?;
             let (sender, receiver) = sync_channel(QUEUE);
             let failed = dropped.clone();
-            let thread = std::thread::Builder::new()
+            std::thread::Builder::new()
                 .name("decision-log".into())
                 .spawn(move || write_lines(&receiver, output, &failed))
                 .map_err(|error| format!("the decision log's thread does not start: {error}"))?;
-            (queue, writer) = (Some(sender), Some(thread));
+            queue = Some(sender);
         }
-        Ok(Arc::new(Self { queue, writer: Mutex::new(writer), recent: Mutex::default(), config, written, dropped }))
+        Ok(Arc::new(Self { queue, recent: Mutex::default(), config, written, dropped }))
     }
 
     /// Whether anybody wants records.
@@ -158,10 +166,21 @@ impl DecisionLog {
         if !is_sampled(&record.id, record.sampled) {
             return;
         }
-        match queue.try_send(record) {
+        match queue.try_send(Entry::Record(record)) {
             Ok(()) => self.written.inc(),
             Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => self.dropped.inc(),
         };
+    }
+
+    /// Waits until everything that was taken so far is written, for a process that is about to end. Others may still hold
+    /// this log then, so its own end could come too late.
+    pub fn finish(&self) {
+        let Some(queue) = &self.queue else { return };
+        let (answer, answered) = sync_channel(1);
+        // A full queue is waited for: at the end, nothing is more urgent.
+        if queue.send(Entry::Finish(answer)).is_ok() {
+            let _ = answered.recv_timeout(FINISH);
+        }
     }
 
     /// A recent decision, by its request id.
@@ -177,17 +196,6 @@ impl DecisionLog {
     }
 }
 
-impl Drop for DecisionLog {
-    /// What is queued is written before the process ends.
-    fn drop(&mut self) {
-        self.queue = None;
-        let writer = self.writer.get_mut().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(writer) = writer {
-            let _ = writer.join();
-        }
-    }
-}
-
 /// Decides by the request id, so that every replica and every retry decides alike.
 fn is_sampled(id: &str, share: f64) -> bool {
     if share >= 1.0 {
@@ -200,11 +208,16 @@ fn is_sampled(id: &str, share: f64) -> bool {
     f64::from(u32::try_from(hash >> 32).unwrap_or(u32::MAX)) < share * f64::from(u32::MAX)
 }
 
-fn write_lines(queue: &Receiver<Arc<DecisionRecord>>, mut output: Output, failed: &Counter) {
+fn write_lines(queue: &Receiver<Entry>, mut output: Output, failed: &Counter) {
     let mut complained = false;
     loop {
         let result = match queue.recv_timeout(FLUSH_EVERY) {
-            Ok(record) => output.line(&record),
+            Ok(Entry::Record(record)) => output.line(&record),
+            Ok(Entry::Finish(answer)) => {
+                let result = output.flush();
+                let _ = answer.send(());
+                result
+            }
             Err(RecvTimeoutError::Timeout) => output.flush(),
             Err(RecvTimeoutError::Disconnected) => break,
         };

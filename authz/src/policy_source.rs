@@ -98,7 +98,7 @@ impl PolicySource {
             loaded_at.clone(),
         );
         let info = Family::<InfoLabels, Gauge>::default();
-        registry.register("docsgate_authz_policy", "The policy in force; always 1", info.clone());
+        registry.register("docsgate_authz_policy_info", "The policy in force; always 1", info.clone());
         let source = Self {
             path: path.to_owned(),
             overrides,

@@ -84,6 +84,7 @@ pub async fn run(config: ServeConfig) -> Result<()> {
         audit: audit.clone(),
         drain: drain.clone(),
     };
+    let log = Arc::clone(&audit.log);
     let check = CheckService {
         policy: Arc::clone(&policy),
         sources: Arc::clone(&sources),
@@ -156,6 +157,9 @@ pub async fn run(config: ServeConfig) -> Result<()> {
         task.abort();
     }
     admin_server.abort();
+    if tokio::task::spawn_blocking(move || log.finish()).await.is_err() {
+        tracing::warn!("the last lines of the decision log may be missing");
+    }
     tracing::info!("stopped");
     Ok(())
 }

@@ -87,7 +87,7 @@ fn whoever_keeps_reading_is_looked_up_ahead_of_time_and_never_waits() {
         let line = format!("docsgate_authz_member_lookups_total{{result=\"{result}\"}} ");
         text.lines().find_map(|found| found.strip_prefix(&line)?.parse().ok()).unwrap_or(0)
     };
-    let read = || problem_free(gate.search("zanzibar").bearer_auth(&token).send().unwrap());
+    let read = || problem_free(&gate.search("zanzibar").bearer_auth(&token).send().unwrap());
     read();
     let first = lookups("miss");
     assert!(first >= 1);

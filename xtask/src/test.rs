@@ -27,6 +27,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     tools::bring(tools::Tool::MkDocs)?;
     tools::bring(tools::Tool::Moto)?;
     tools::bring(tools::Tool::PyJwt)?;
+    tools::bring(tools::Tool::KubernetesValidate)?;
     // With all targets, so that the binaries are built with the features that the tests are built with: once.
     cargo_build(&["--workspace", "--all-targets"])?;
 

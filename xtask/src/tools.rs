@@ -1,5 +1,6 @@
 //! `cargo xtask tools`: what the tests and the demo run.
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::process::ExitCode;
 
@@ -25,10 +26,14 @@ pub(crate) struct Options {
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let mut out = std::io::stdout().lock();
     if options.system_packages || options.missing_packages {
-        for (program, package) in system_tool::PACKAGES {
-            if options.system_packages || !system_tool::is_installed(program) {
-                writeln!(out, "{package}")?;
-            }
+        // One package may bring several programs.
+        let wanted: BTreeSet<&str> = system_tool::PACKAGES
+            .iter()
+            .filter(|(program, _)| options.system_packages || !system_tool::is_installed(program))
+            .map(|(_, package)| *package)
+            .collect();
+        for package in wanted {
+            writeln!(out, "{package}")?;
         }
         return Ok(ExitCode::SUCCESS);
     }
@@ -39,6 +44,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         ("mkdocs", tools::bring(Tool::MkDocs)?),
         ("moto", tools::bring(Tool::Moto)?),
         ("pyjwt", tools::bring(Tool::PyJwt)?),
+        ("kubernetes-validate", tools::bring(Tool::KubernetesValidate)?),
     ];
     for (name, path) in brought {
         writeln!(out, "{name} {}", path.display())?;

@@ -36,7 +36,7 @@ fn every_line_is_written_before_the_end_and_files_are_set_aside() {
     for number in 0..20 {
         log.record(record(&format!("r{number}")));
     }
-    drop(log);
+    log.finish();
     let mut ids = Vec::new();
     for name in ["decisions.jsonl.2", "decisions.jsonl.1", "decisions.jsonl"] {
         let text = std::fs::read_to_string(folder.path().join(name)).unwrap();

