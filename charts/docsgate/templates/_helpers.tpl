@@ -5,9 +5,11 @@ app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end }}
 
+{{/* Labels that select the pods of one component: "gate" or "copilot". */}}
 {{- define "docsgate.selector" -}}
 app.kubernetes.io/name: docsgate
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/instance: {{ .root.Release.Name }}
+app.kubernetes.io/component: {{ .component }}
 {{- end }}
 
 {{/* An image by digest or by tag; one of the two must be given. */}}
@@ -26,4 +28,154 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 allowPrivilegeEscalation: false
 readOnlyRootFilesystem: true
 capabilities: {drop: [ALL]}
+{{- end }}
+
+{{/* What every pod has in common. */}}
+{{- define "docsgate.pod" -}}
+serviceAccountName: {{ .Release.Name }}
+automountServiceAccountToken: false
+enableServiceLinks: false
+securityContext:
+  runAsNonRoot: true
+  runAsUser: 65532
+  runAsGroup: 65532
+  fsGroup: 65532
+  seccompProfile: {type: RuntimeDefault}
+{{- with .Values.priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- with .Values.imagePullSecrets }}
+imagePullSecrets: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.nodeSelector }}
+nodeSelector: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.tolerations }}
+tolerations: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{/* Replicas apart from each other: by node, and by zone where nodes have one. */}}
+{{- define "docsgate.spread" -}}
+{{- if .root.Values.topologySpread.enabled }}
+topologySpreadConstraints:
+  {{- range list "kubernetes.io/hostname" "topology.kubernetes.io/zone" }}
+  - maxSkew: 1
+    topologyKey: {{ . }}
+    whenUnsatisfiable: ScheduleAnyway
+    labelSelector:
+      matchLabels: {{- include "docsgate.selector" $ | nindent 8 }}
+  {{- end }}
+{{- end }}
+{{- end }}
+
+{{/* Where a secret comes from: an existing Secret, an ExternalSecret or a SealedSecret; exactly one of them.
+     Takes root, what (for the message), existing (its name), field (of externalSecrets and sealedSecrets), required. */}}
+{{- define "docsgate.secretName" -}}
+{{- $external := dig .field "key" "" .root.Values.externalSecrets -}}
+{{- $sealed := dig .field "" .root.Values.sealedSecrets -}}
+{{- $given := list -}}
+{{- if .existing }}{{ $given = append $given .what }}{{ end -}}
+{{- if $external }}{{ $given = append $given (printf "externalSecrets.%s" .field) }}{{ end -}}
+{{- if $sealed }}{{ $given = append $given (printf "sealedSecrets.%s" .field) }}{{ end -}}
+{{- if gt (len $given) 1 }}{{ fail (printf "%s are all set and name one secret: keep one of them" (join " and " $given)) }}{{ end -}}
+{{- if .existing }}{{ .existing }}
+{{- else if $given }}{{ .root.Release.Name }}-{{ .field | kebabcase }}
+{{- else if .required }}{{ fail (printf "set %s to the name of a Secret with the key %s, or externalSecrets.%s, or sealedSecrets.%s" .what .key .field .field) }}
+{{- end -}}
+{{- end }}
+
+{{- define "docsgate.grantSecret" -}}
+{{- include "docsgate.secretName" (dict "root" . "what" "grantKeySecret" "existing" .Values.grantKeySecret "field" "grantKey" "key" "grant.keys" "required" true) -}}
+{{- end }}
+
+{{- define "docsgate.databaseSecret" -}}
+{{- include "docsgate.secretName" (dict "root" . "what" "databaseSecret" "existing" .Values.databaseSecret "field" "databaseUrl" "key" "url" "required" false) -}}
+{{- end }}
+
+{{- define "docsgate.redisSecret" -}}
+{{- include "docsgate.secretName" (dict "root" . "what" "redisSecret" "existing" .Values.redisSecret "field" "redisUrl" "key" "url" "required" false) -}}
+{{- end }}
+
+{{- define "docsgate.migrationsSecret" -}}
+{{- include "docsgate.secretName" (dict "root" . "what" "migrations.databaseSecret" "existing" .Values.migrations.databaseSecret "field" "migrationsUrl" "key" "url" "required" true) -}}
+{{- end }}
+
+{{/* The copilot container, beside Envoy on loopback or in a pod of its own. */}}
+{{- define "docsgate.copilot" -}}
+{{- $listen := ternary "0.0.0.0" "127.0.0.1" .Values.copilot.separate -}}
+- name: copilot
+  image: {{ include "docsgate.image" (dict "root" . "name" "copilot") }}
+  imagePullPolicy: {{ .Values.image.pullPolicy }}
+  {{- if not .Values.copilot.separate }}
+  restartPolicy: Always
+  {{- end }}
+  args:
+    - serve
+    - --cache-dir=/var/cache/docsgate
+    {{- range $name, $source := .Values.copilot.corpora }}
+    - --corpus={{ $name }}={{ $source }}
+    {{- end }}
+    {{- range .Values.copilot.extraArgs }}
+    - {{ . | quote }}
+    {{- end }}
+  env:
+    - {name: COPILOT_LISTEN, value: "{{ $listen }}:8081"}
+    - {name: COPILOT_GRPC_LISTEN, value: "{{ $listen }}:8082"}
+    - {name: COPILOT_ADMIN_LISTEN, value: "0.0.0.0:9903"}
+    - {name: DOCSGATE_GRANT_KEY_FILE, value: /etc/docsgate/grant/grant.keys}
+    {{- if .Values.copilot.verifyKeySecret }}
+    - {name: COPILOT_VERIFY_KEY_FILE, value: /etc/docsgate/verify/key}
+    {{- end }}
+    {{- with .Values.copilot.env }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
+  {{- with .Values.copilot.envFromSecret }}
+  envFrom: [{secretRef: {name: {{ . }}}}]
+  {{- end }}
+  ports:
+    - {name: copilot-http, containerPort: 8081}
+    - {name: copilot-grpc, containerPort: 8082}
+    - {name: copilot-admin, containerPort: 9903}
+  startupProbe: {httpGet: {path: /healthz, port: copilot-admin}, periodSeconds: 1, failureThreshold: 60}
+  readinessProbe: {httpGet: {path: /readyz, port: copilot-admin}, periodSeconds: 5}
+  livenessProbe: {httpGet: {path: /healthz, port: copilot-admin}, periodSeconds: 10}
+  securityContext: {{- include "docsgate.security" . | nindent 4 }}
+  resources: {{- toYaml .Values.resources.copilot | nindent 4 }}
+  volumeMounts:
+    {{- if .Values.copilot.artifacts }}
+    - {name: artifacts, mountPath: /artifacts, readOnly: true}
+    {{- end }}
+    - {name: cache, mountPath: /var/cache/docsgate}
+    - {name: grant, mountPath: /etc/docsgate/grant, readOnly: true}
+    {{- if .Values.copilot.verifyKeySecret }}
+    - {name: verify, mountPath: /etc/docsgate/verify, readOnly: true}
+    {{- end }}
+{{- end }}
+
+{{/* Its volumes, without the grant keys, which the gate has as well. */}}
+{{- define "docsgate.copilotVolumes" -}}
+- name: cache
+  emptyDir: {sizeLimit: {{ .Values.copilot.cacheSize }}}
+{{- with .Values.copilot.artifacts }}
+- name: artifacts
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.copilot.verifyKeySecret }}
+- name: verify
+  secret: {secretName: {{ . }}}
+{{- end }}
+{{- end }}
+
+{{/* The bootstrap, with copilot's Service in the place of loopback where copilot has pods of its own. */}}
+{{- define "docsgate.envoyBootstrap" -}}
+{{- $bootstrap := .Files.Get "files/envoy.yaml" -}}
+{{- if .Values.copilot.separate -}}
+{{- $host := printf "%s-copilot.%s.svc.%s" .Release.Name .Release.Namespace .Values.clusterDomain -}}
+{{- range $name, $port := dict "copilot" "8081" "copilot-grpc" "8082" -}}
+{{- $bootstrap = $bootstrap | replace (printf "- name: %s\n      type: STATIC" $name) (printf "- name: %s\n      type: STRICT_DNS\n      dns_refresh_rate: 5s\n      respect_dns_ttl: true" $name) -}}
+{{- $bootstrap = $bootstrap | replace (printf "{address: 127.0.0.1, port_value: %s}" $port) (printf "{address: %s, port_value: %s}" $host $port) -}}
+{{- end -}}
+{{- end -}}
+{{ $bootstrap }}
 {{- end }}
