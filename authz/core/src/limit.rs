@@ -4,6 +4,7 @@
 
 pub mod gcra;
 pub mod memory;
+pub mod table;
 
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
@@ -142,6 +143,20 @@ pub struct LimitState {
     pub reset_after: Duration,
     /// Time until the same request would fit; zero when it does. Larger than any wait when it never will.
     pub retry_after: Duration,
+}
+
+impl LimitState {
+    fn of(charge: &Charge, verdict: &gcra::Verdict) -> Self {
+        Self {
+            name: Arc::clone(&charge.rule.name),
+            quota: charge.quota,
+            fits: verdict.fits,
+            shadow: charge.rule.shadow,
+            remaining: verdict.remaining,
+            reset_after: verdict.reset_after,
+            retry_after: verdict.retry_after,
+        }
+    }
 }
 
 /// What all limits of a stage said. Either all of them were charged, or (when one that is enforced did not fit) none.
