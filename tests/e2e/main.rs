@@ -25,4 +25,5 @@ mod limits;
 mod paths;
 mod policy;
 mod protocol;
+mod shared_limits;
 mod tls;

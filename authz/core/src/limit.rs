@@ -42,7 +42,9 @@ impl Quota {
             .parse()
             .map_err(|_| format!("`{count}` is not a whole number up to 4294967295; {expected}"))?;
         if count == 0 {
-            return Err(format!("a rate of zero would refuse everything; remove the route or {expected}"));
+            return Err(format!(
+                "a rate of zero would refuse everything; to close a route say `maintenance`; {expected}"
+            ));
         }
         if count > 1_000_000_000 {
             return Err(format!("{count} is more than a limit can count (1000000000); {expected}"));
