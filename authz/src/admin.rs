@@ -39,6 +39,7 @@ pub fn router(state: AdminState) -> Router {
         .route("/decisions", get(decisions))
         .route("/decisions/{id}", get(decision))
         .route("/candidate", get(candidate))
+        .route("/limits", get(limits))
         .with_state(state)
 }
 
@@ -105,4 +106,9 @@ async fn candidate(State(state): State<AdminState>) -> Response {
         Some(candidate) => Json(candidate.report()).into_response(),
         None => (StatusCode::NOT_FOUND, "no candidate: set --candidate-policy\n").into_response(),
     }
+}
+
+/// What limits have counted, and the keys that are counted most.
+async fn limits(State(state): State<AdminState>) -> Response {
+    Json(state.sources.limits.report()).into_response()
 }

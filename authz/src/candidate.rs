@@ -135,7 +135,7 @@ impl Candidate {
         let (jobs, queue) = channel(QUEUE);
         let report = Mutex::new(Report { version: policy.current().version.to_string(), ..Report::default() });
         let candidate = Arc::new(Self { policy, jobs, report, compared, skipped, differing });
-        let limits = Limiter::start(&candidate.policy.current().limiter, None, &mut Registry::default())?;
+        let limits = Limiter::alone(&candidate.policy.current().limiter, &mut Registry::default());
         tokio::spawn(work(Arc::downgrade(&candidate), queue, sources, limits, log));
         let watched = Arc::clone(&candidate);
         tokio::spawn(async move {

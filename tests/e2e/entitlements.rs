@@ -101,6 +101,6 @@ fn whoever_keeps_reading_is_looked_up_ahead_of_time_and_never_waits() {
     assert!(lookups("hit") > 50);
 }
 
-fn problem_free(answer: reqwest::blocking::Response) {
+fn problem_free(answer: &reqwest::blocking::Response) {
     assert_eq!(answer.status(), 200, "{answer:?}");
 }

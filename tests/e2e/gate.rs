@@ -43,6 +43,8 @@ pub(crate) struct Wanted {
     pub(crate) docs: Option<[PathBuf; 2]>,
     /// Further flags of `authz serve`.
     pub(crate) authz_extra: Vec<String>,
+    /// Redis, for shared limits.
+    pub(crate) redis_url: Option<String>,
     /// Changes to the text of the policy.
     pub(crate) policy: Option<fn(&str) -> String>,
     /// A policy of its own, in the place of the tests' one.
@@ -74,7 +76,7 @@ impl Gate {
             policy,
             docs: docs.to_vec(),
             backend: wanted.backend,
-            redis_url: None,
+            redis_url: wanted.redis_url,
             shared_postgres: server.as_ref().map(|server| (Arc::clone(&server.postgres), server.database.clone())),
             talkative: false,
             authz_extra: wanted.authz_extra,

@@ -28,4 +28,5 @@ mod paths;
 mod policy;
 mod portal;
 mod protocol;
+mod shared_limits;
 mod tls;

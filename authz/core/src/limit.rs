@@ -4,6 +4,7 @@
 
 pub mod gcra;
 pub mod memory;
+pub mod table;
 
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
@@ -41,7 +42,9 @@ impl Quota {
             .parse()
             .map_err(|_| format!("`{count}` is not a whole number up to 4294967295; {expected}"))?;
         if count == 0 {
-            return Err(format!("a rate of zero would refuse everything; remove the route or {expected}"));
+            return Err(format!(
+                "a rate of zero would refuse everything; to close a route say `maintenance`; {expected}"
+            ));
         }
         if count > 1_000_000_000 {
             return Err(format!("{count} is more than a limit can count (1000000000); {expected}"));
@@ -142,6 +145,20 @@ pub struct LimitState {
     pub reset_after: Duration,
     /// Time until the same request would fit; zero when it does. Larger than any wait when it never will.
     pub retry_after: Duration,
+}
+
+impl LimitState {
+    fn of(charge: &Charge, verdict: &gcra::Verdict) -> Self {
+        Self {
+            name: Arc::clone(&charge.rule.name),
+            quota: charge.quota,
+            fits: verdict.fits,
+            shadow: charge.rule.shadow,
+            remaining: verdict.remaining,
+            reset_after: verdict.reset_after,
+            retry_after: verdict.retry_after,
+        }
+    }
 }
 
 /// What all limits of a stage said. Either all of them were charged, or (when one that is enforced did not fit) none.

@@ -13,7 +13,7 @@ use std::{sync::Arc, time::Duration};
 
 pub use compile::{Compiled, Overrides, compile};
 pub use diagnostic::{Diagnostic, PolicyText};
-pub use document::{OnStoreDown, PolicyDocument, TokenAlgorithm};
+pub use document::{LimiterBackend, OnStoreDown, PolicyDocument, TokenAlgorithm, WhenDown};
 
 use crate::{
     client_ip::ClientIpPolicy, corpus::Corpus, cors::CorsProfile, identity::TokenSource, limit::LimitRule,
@@ -125,10 +125,41 @@ impl Default for EntitlementsPolicy {
 pub struct LimiterPolicy {
     /// Most keys in memory.
     pub max_keys: u32,
+    /// Where limits are counted; absent: in Redis if the process knows one.
+    pub backend: Option<LimiterBackend>,
+    /// How Redis is used.
+    pub redis: RedisPolicy,
 }
 
 impl Default for LimiterPolicy {
     fn default() -> Self {
-        Self { max_keys: 1_000_000 }
+        Self { max_keys: 1_000_000, backend: None, redis: RedisPolicy::default() }
+    }
+}
+
+/// How Redis is used for shared limits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RedisPolicy {
+    /// How long a decision waits.
+    pub timeout: Duration,
+    /// Replicas that share the limits; never zero.
+    pub replicas: u32,
+    /// What is done while Redis is away.
+    pub when_down: WhenDown,
+    /// Tokens that a replica may hold in advance for one key.
+    pub lease: u32,
+    /// How long they are good.
+    pub lease_time: Duration,
+}
+
+impl Default for RedisPolicy {
+    fn default() -> Self {
+        Self {
+            timeout: Duration::from_millis(5),
+            replicas: 1,
+            when_down: WhenDown::Divide,
+            lease: 0,
+            lease_time: Duration::from_secs(1),
+        }
     }
 }

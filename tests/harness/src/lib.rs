@@ -16,6 +16,7 @@ pub mod postgres;
 pub mod process;
 pub mod progress;
 pub mod ready;
+pub mod redis;
 pub mod stack;
 pub mod system_tool;
 pub mod tools;

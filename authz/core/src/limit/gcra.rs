@@ -12,6 +12,8 @@ pub struct Verdict {
     pub fits: bool,
     /// The TAT to keep if it is charged, in nanoseconds.
     pub tat: u64,
+    /// The TAT to keep if it is not charged: the one that was there, but no further away than the whole burst.
+    pub uncharged: u64,
     /// Tokens left: after the charge if it fits, now if it does not.
     pub remaining: u32,
     /// Time until the whole burst is there again.
@@ -36,12 +38,67 @@ pub fn check(tat: u64, now: u64, quota: &Quota, cost: u32) -> Verdict {
     } else {
         nanos(wanted - capacity)
     };
+    let ahead = |nanos: u128| now.saturating_add(u64::try_from(nanos).unwrap_or(u64::MAX));
     Verdict {
         fits,
-        tat: now.saturating_add(u64::try_from(after).unwrap_or(u64::MAX)),
+        tat: ahead(after),
+        uncharged: if tat > now { ahead(used) } else { tat },
         remaining: u32::try_from((capacity - after) / interval).unwrap_or(u32::MAX),
         reset_after: nanos(after),
         retry_after,
+    }
+}
+
+/// The interval that a TAT was kept under, in 24 bits: within four parts in a million, never smaller than the true one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pace(u32);
+
+impl Pace {
+    /// Number of bits.
+    pub const BITS: u32 = 24;
+    const MANTISSA: u32 = 18;
+
+    /// Of a quota.
+    pub fn of(quota: &Quota) -> Self {
+        let interval = quota.interval_nanos();
+        let exponent = interval.ilog2();
+        let mantissa = match exponent.checked_sub(Self::MANTISSA) {
+            Some(shift) => interval >> shift,
+            None => interval << (Self::MANTISSA - exponent),
+        };
+        let mantissa = u32::try_from(mantissa).unwrap_or(u32::MAX) & ((1 << Self::MANTISSA) - 1);
+        Self(exponent << Self::MANTISSA | mantissa)
+    }
+
+    /// As it was kept.
+    pub fn from_bits(bits: u32) -> Self {
+        Self(bits & ((1 << Self::BITS) - 1))
+    }
+
+    /// To be kept.
+    pub fn bits(self) -> u32 {
+        self.0
+    }
+
+    fn interval_nanos(self) -> u64 {
+        let exponent = self.0 >> Self::MANTISSA;
+        let mantissa = u64::from(self.0 & ((1 << Self::MANTISSA) - 1)) | 1 << Self::MANTISSA;
+        match exponent.checked_sub(Self::MANTISSA) {
+            Some(0) => mantissa,
+            Some(shift) => (mantissa + 1) << shift,
+            None => mantissa >> (Self::MANTISSA - exponent),
+        }
+    }
+
+    /// Takes a TAT over to another quota. The tokens that were used stay used, to within four in a million: a changed
+    /// rate, or another plan, refills nothing.
+    pub fn carry(self, tat: u64, now: u64, quota: &Quota) -> u64 {
+        if tat <= now || self == Self::of(quota) {
+            return tat;
+        }
+        let used = u128::from(tat - now) * u128::from(quota.interval_nanos());
+        let used = used.div_ceil(u128::from(self.interval_nanos()));
+        now.saturating_add(u64::try_from(used).unwrap_or(u64::MAX))
     }
 }
 

@@ -129,6 +129,7 @@ struct Compiler<'d, 'f, 't> {
 }
 
 /// A step into the tree.
+#[derive(Clone, Copy)]
 enum Step<'a> {
     Key(&'a str),
     Index(usize),

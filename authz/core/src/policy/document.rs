@@ -4,8 +4,11 @@
 //! Rules for the document: unknown fields are errors, nothing is flattened, no negative options, names are map keys.
 //! Nothing past [`compile`](super::compile) sees them.
 
+mod limiter;
+
 use std::collections::BTreeMap;
 
+pub use limiter::{LimiterBackend, LimiterDocument, RedisDocument, WhenDown};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -51,7 +54,7 @@ pub struct PolicyDocument {
     /// Rate limits by name; a route lists those that apply.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub limits: BTreeMap<String, LimitDocument>,
-    /// What the state of limits may cost.
+    /// Where limits are counted and what their state may cost.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limiter: Option<LimiterDocument>,
     /// Routes. A request that matches none is refused with 404.
@@ -350,18 +353,6 @@ pub enum LimitKeyPart {
     Route,
     /// The best corpus of the decision.
     Corpus,
-}
-
-/// What the state of limits may cost. It is kept in this process: a limit holds for each replica.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, rename_all = "snake_case")]
-pub struct LimiterDocument {
-    /// Keys held in memory at the most; 1000000 by default.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub max_keys: Option<u32>,
-    /// The per-address limit of preflights, which are answered before anything else is known; `600/min` by default.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub preflight_rate: Option<String>,
 }
 
 /// One route.

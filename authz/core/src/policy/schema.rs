@@ -64,18 +64,16 @@ impl<'s> Checker<'s> {
             }
             Value::Integer(number) => {
                 let bound = |key: &str| schema.get(key).and_then(Json::as_f64);
+                let widest = match schema.get("format").and_then(Json::as_str) {
+                    Some("uint8") => f64::from(u8::MAX),
+                    _ => f64::from(u32::MAX),
+                };
                 #[expect(clippy::cast_precision_loss, reason = "bounds of integers in policies are far below 2^52")]
                 let value = *number as f64;
-                if bound("minimum").is_some_and(|least| value < least)
-                    || bound("maximum").is_some_and(|most| value > most)
-                {
-                    let (least, most) =
-                        (bound("minimum").unwrap_or(0.0), bound("maximum").unwrap_or(f64::from(u32::MAX)));
-                    findings.error(
-                        node.at,
-                        format!("{name} is {number}; expected a number from {least} to {most}"),
-                        None,
-                    );
+                let (least, most) = (bound("minimum").unwrap_or(0.0), bound("maximum").unwrap_or(widest));
+                if value < least || value > most {
+                    let expected = format!("expected a number from {least} to {most}");
+                    findings.error(node.at, format!("{name} is {number}; {expected}"), None);
                 }
             }
             _ => {}
@@ -132,15 +130,7 @@ impl<'s> Checker<'s> {
             }
             return check_words(&words, node, name, findings);
         }
-        let fitting: Vec<&Json> = choices
-            .iter()
-            .filter(|choice| {
-                let choice = self.resolve(choice);
-                let kinds = types(choice);
-                kinds.iter().any(|kind| has_type(&node.value, kind))
-                    || (kinds.is_empty() && choice.get("oneOf").is_some())
-            })
-            .collect();
+        let fitting: Vec<&Json> = choices.iter().filter(|choice| self.may_have_type(choice, node)).collect();
         let has_own_key =
             |choice: &&&Json| match (&node.value, self.resolve(choice).get("properties").and_then(Json::as_object)) {
                 (Value::Map(entries), Some(properties)) => {
@@ -164,6 +154,14 @@ impl<'s> Checker<'s> {
                 );
             }
         }
+    }
+
+    /// Whether the value is of a type that the schema, or one of its forms, takes.
+    fn may_have_type(&self, schema: &'s Json, node: &Node) -> bool {
+        let schema = self.resolve(schema);
+        let forms = schema.get("anyOf").or_else(|| schema.get("oneOf")).and_then(Json::as_array);
+        types(schema).iter().any(|kind| has_type(&node.value, kind))
+            || forms.is_some_and(|forms| forms.iter().any(|form| self.may_have_type(form, node)))
     }
 
     fn resolve(&self, schema: &'s Json) -> &'s Json {

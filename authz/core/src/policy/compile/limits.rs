@@ -10,17 +10,27 @@ use super::{
 };
 use crate::{
     client_ip::{ClientIpPolicy, Trust},
-    limit::{LimitRule, Quota},
+    limit::{LimitRule, Quota, table},
     policy::{
-        LimiterPolicy,
-        document::{LimitDocument, LimitKeyPart},
+        LimiterBackend, LimiterPolicy, RedisPolicy,
+        document::{LimitDocument, LimitKeyPart, RedisDocument},
     },
 };
+
+/// Most keys that a policy may ask memory for: 2 GB.
+const MAX_KEYS: u32 = 100_000_000;
+/// Longest time in which a burst comes back. What is larger is a slip of the finger, and no process lives to see it.
+const LONGEST_BURST: Duration = Duration::from_secs(10 * 366 * 86_400);
+/// The name of the limit of preflights, which every policy has.
+const PREFLIGHT: &str = "preflight";
 
 impl Compiler<'_, '_, '_> {
     pub(super) fn limit(&mut self, name: &str, limit: &LimitDocument) -> LimitRule {
         let path = [Key("limits"), Key(name)];
         self.name("limit", name, &path);
+        if name == PREFLIGHT {
+            self.error(&path, "`preflight` is the limit of `limiter.preflight_rate`; choose another name");
+        }
         let key = limit.key.as_slice().to_vec();
         if key.is_empty() {
             self.error(
@@ -59,9 +69,20 @@ impl Compiler<'_, '_, '_> {
         });
         let burst = burst.unwrap_or(count);
         if burst == 0 {
-            self.error(path, "a burst of zero would refuse everything; expected 1 or more");
+            let mut path = path.to_vec();
+            path.pop();
+            path.push(Key("burst"));
+            self.error(&path, "a burst of zero would refuse everything; expected 1 or more");
         }
-        Quota { count, window, burst: burst.max(1) }
+        let quota = Quota { count, window, burst: burst.max(1) };
+        let whole = u128::from(quota.interval_nanos()) * u128::from(quota.burst);
+        if whole > LONGEST_BURST.as_nanos() {
+            self.error(
+                path,
+                format!("a burst of {burst} at {rate} takes more than ten years to come back; lower the burst or raise the rate"),
+            );
+        }
+        quota
     }
 
     pub(super) fn networks<'p>(&mut self, texts: &[String], path: impl Fn(usize) -> Vec<Step<'p>>) -> Vec<IpNet> {
@@ -124,16 +145,64 @@ impl Compiler<'_, '_, '_> {
         ClientIpPolicy { trust, header: document.header.map(|name| name.to_ascii_lowercase()), ipv6_prefix, deny }
     }
 
-    pub(super) fn limiter(&self) -> LimiterPolicy {
-        let asked = self.document.limiter.as_ref().and_then(|limiter| limiter.max_keys);
-        LimiterPolicy { max_keys: asked.unwrap_or(LimiterPolicy::default().max_keys).max(1024) }
+    pub(super) fn limiter(&mut self) -> LimiterPolicy {
+        let Some(document) = self.document.limiter.as_ref() else { return LimiterPolicy::default() };
+        let default = LimiterPolicy::default();
+        let max_keys = document.max_keys.unwrap_or(default.max_keys);
+        if !(table::MIN_KEYS..=MAX_KEYS).contains(&max_keys) {
+            let expected = format!("expected {} to {MAX_KEYS}", table::MIN_KEYS);
+            self.error(
+                &[Key("limiter"), Key("max_keys")],
+                format!("`max_keys` of {max_keys} is out of range; {expected} (a key takes 21 bytes)"),
+            );
+        }
+        let redis = document.redis.as_ref().map_or(default.redis, |redis| self.redis(redis));
+        if document.redis.is_some() && document.backend == Some(LimiterBackend::Memory) {
+            self.error(
+                &[Key("limiter"), Key("redis")],
+                "`redis` has no effect with `backend: memory`; remove it, or say `backend: redis`",
+            );
+        }
+        LimiterPolicy { max_keys, backend: document.backend, redis }
+    }
+
+    fn redis(&mut self, redis: &RedisDocument) -> RedisPolicy {
+        let default = RedisPolicy::default();
+        let path = |field| [Key("limiter"), Key("redis"), Key(field)];
+        let millis = Duration::from_millis;
+        let timeout =
+            self.duration(redis.timeout.as_deref(), default.timeout, (millis(1), millis(1000)), &path("timeout"));
+        let lease_time = self.duration(
+            redis.lease_time.as_deref(),
+            default.lease_time,
+            (millis(10), millis(60_000)),
+            &path("lease_time"),
+        );
+        let replicas = redis.replicas.unwrap_or(default.replicas);
+        if !(1..=1000).contains(&replicas) {
+            self.error(&path("replicas"), format!("{replicas} replicas cannot be; expected 1 to 1000"));
+        }
+        if redis.lease.is_some_and(|lease| !(1..=10_000).contains(&lease)) {
+            let remedy = "expected 1 to 10000 tokens; for no leases, leave it out";
+            self.error(&path("lease"), format!("a lease of {} is refused; {remedy}", redis.lease.unwrap_or(0)));
+        }
+        if redis.lease.is_none() && redis.lease_time.is_some() {
+            self.error(&path("lease_time"), "`lease_time` has no effect without `lease`; add that, or remove this");
+        }
+        RedisPolicy {
+            timeout,
+            replicas: replicas.max(1),
+            when_down: redis.when_down.unwrap_or(default.when_down),
+            lease: redis.lease.unwrap_or(0),
+            lease_time,
+        }
     }
 
     pub(super) fn preflight_limit(&mut self) -> Arc<LimitRule> {
         let rate = self.document.limiter.as_ref().and_then(|limiter| limiter.preflight_rate.clone());
         let quota = self.quota(rate.as_deref().unwrap_or("600/min"), None, &[Key("limiter"), Key("preflight_rate")]);
         Arc::new(LimitRule {
-            name: "preflight".into(),
+            name: PREFLIGHT.into(),
             key: vec![LimitKeyPart::ClientIp],
             quota: Quota { burst: quota.count.div_ceil(6).max(1), ..quota },
             tiers: BTreeMap::new(),

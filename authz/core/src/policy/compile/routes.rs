@@ -100,6 +100,10 @@ impl Compiler<'_, '_, '_> {
             }
             let Some(rule) = limits.get(name.as_str()) else { continue };
             let smallest = rule.tiers.values().chain([&rule.quota]).map(|quota| quota.burst).min().unwrap_or(0);
+            if rules.iter().any(|known: &Arc<LimitRule>| known.name == rule.name) {
+                self.error(&path, format!("limit `{name}` is listed twice; a request is counted once, remove one"));
+                continue;
+            }
             if smallest < cost {
                 let message = format!(
                     "a request of this route costs {cost}, but limit `{name}` has a burst of {smallest}: it would never fit"

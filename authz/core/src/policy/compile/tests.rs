@@ -147,3 +147,34 @@ proptest::proptest! {
         let _ = compile(&files(&[&text]), &Overrides::default());
     }
 }
+
+#[test]
+fn limits_that_cannot_be_meant_are_refused_with_place_and_remedy() {
+    insta::assert_snapshot!(refused(&["apiVersion: docsgate/v1
+kind: Policy
+limiter: {backend: memory, max_keys: 5, preflight_rate: 0/min, redis: {timeout: 2m, replicas: 0, lease: 0, lease_time: 1s}}
+limits:
+  never: {key: client_ip, rate: 0/min}
+  fortnight: {key: caller, rate: 60/fortnight}
+  huge: {key: caller, rate: 99999999999/s}
+  slow: {key: caller, rate: 1/day, burst: 4000000000}
+  empty: {key: [client_ip, route], rate: 1/s, burst: 0}
+  preflight: {key: client_ip, rate: 1/s}
+  plans: {key: member, rate: 60/min, tiers: {team: {rate: 5/min, burst: 2}}}
+routes:
+  - {name: chat, match: {path: /a}, allow: anyone, cost: 5, limits: [plans, plans]}
+"]));
+    let found = refused(&[&DEV.replace("  caller:", "  flood: {key: client_ip, rate: 1/s}\n  caller:")]);
+    assert!(found.contains("`flood` appears twice; the first time in line"), "{found}");
+    for (text, expected) in [
+        ("limits: {a: {key: client, rate: 1/s}}", "did you mean `client_ip`?"),
+        ("limits: {a: {key: caller, rate: 1/s, burst: -1}}", "burst"),
+        ("limits: {a: {key: caller, rate: 60}}", "put it into quotation marks"),
+        ("limiter: {backend: memcached}", "expected one of `memory`, `redis`"),
+        ("limiter: {max_keys: 99999999999}", "max_keys"),
+        ("limiter: {redis: {lease_time: 1s}}", "has no effect without `lease`"),
+    ] {
+        let found = refused(&[&format!("apiVersion: docsgate/v1\nkind: Policy\nallow_nothing: true\n{text}\n")]);
+        assert!(found.contains("p0.yaml:4:") && found.contains(expected), "{text}:\n{found}");
+    }
+}

@@ -1,0 +1,266 @@
+use std::{
+    collections::BTreeMap,
+    hash::{BuildHasherDefault, Hasher, RandomState},
+    sync::Arc,
+    time::Duration,
+};
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::{
+    limit::{LimitKey, LimitRule, Quota, memory::MemoryLimits},
+    policy::document::LimitKeyPart,
+};
+
+const START: u64 = 1_800_000_000_000_000_000;
+
+/// Sends every key to the first set: the worst that a flood could do.
+#[derive(Default)]
+struct Crowd(u64);
+
+impl Hasher for Crowd {
+    fn finish(&self) -> u64 {
+        self.0 & 0x3ff_ffff
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0.wrapping_mul(0x0100_0000_01b3).wrapping_add(u64::from(*byte));
+        }
+    }
+}
+
+type Crowded = BuildHasherDefault<Crowd>;
+
+fn quota(count: u32, seconds: u64, burst: u32) -> Quota {
+    Quota { count, window: Duration::from_secs(seconds), burst }
+}
+
+fn rule(quota: Quota, shadow: bool) -> Arc<LimitRule> {
+    Arc::new(LimitRule {
+        name: "l".into(),
+        key: vec![LimitKeyPart::ClientIp],
+        quota,
+        tiers: BTreeMap::new(),
+        shadow,
+        exempt_networks: Vec::new(),
+        exempt_api_keys: Vec::new(),
+    })
+}
+
+fn charge(key: u32, quota: Quota, cost: u32, shadow: bool) -> Charge {
+    Charge { rule: rule(quota, shadow), quota, key: LimitKey(format!("l|{key}").into()), cost }
+}
+
+fn at(nanos: u64) -> Timestamp {
+    Timestamp::from_nanos(nanos)
+}
+
+fn fits<S: BuildHasher>(table: &Table<S>, charge: &Charge, now: u64) -> bool {
+    table.charge(std::slice::from_ref(charge), &[0], at(now)).unwrap().states[0].fits
+}
+
+#[derive(Debug, Clone)]
+struct Step {
+    /// Milliseconds, also backwards.
+    moved: i64,
+    keys: Vec<(u32, usize, u32, bool)>,
+}
+
+fn steps(keys: u32, backwards: bool) -> impl Strategy<Value = Vec<Step>> {
+    let moved = if backwards {
+        prop_oneof![8 => 0i64..300, 1 => -20_000i64..0, 1 => 0i64..60_000].boxed()
+    } else {
+        prop_oneof![20 => 0i64..300, 1 => 0i64..60_000].boxed()
+    };
+    let one = (0..keys, 0usize..3, 1u32..4, proptest::bool::weighted(0.2));
+    let step = (moved, proptest::collection::vec(one, 1..4)).prop_map(|(moved, mut keys)| {
+        // One request never counts the same key twice.
+        keys.sort_by_key(|key| key.0);
+        keys.dedup_by_key(|key| key.0);
+        Step { moved, keys }
+    });
+    proptest::collection::vec(step, 1..200)
+}
+
+/// One key is counted under several quotas: tiers, and rates that a reload changed.
+fn quotas() -> [Quota; 3] {
+    [quota(20, 10, 5), quota(3, 1, 12), quota(60, 60, 1)]
+}
+
+fn charges(step: &Step) -> Vec<Charge> {
+    step.keys.iter().map(|(key, which, cost, shadow)| charge(*key, quotas()[*which], *cost, *shadow)).collect()
+}
+
+proptest! {
+    /// With room for all keys the table is the model: same verdicts, same numbers in headers, on a clock that jumps.
+    #[test]
+    fn with_room_it_is_exact(steps in steps(12, true)) {
+        let (table, mut model, mut now) = (Table::new(0, RandomState::new()), MemoryLimits::default(), START);
+        for step in steps {
+            now = now.saturating_add_signed(step.moved * 1_000_000);
+            let charges = charges(&step);
+            let labels = vec![0; charges.len()];
+            prop_assert_eq!(table.charge(&charges, &labels, at(now)).unwrap(), model.charge(&charges, at(now)));
+        }
+    }
+
+    /// Without room it only ever admits what the model, which forgets nothing, admits after the same requests.
+    #[test]
+    fn eviction_never_gives_a_budget_back(steps in steps(80, false)) {
+        let (table, mut model, mut now) = (Table::new(0, Crowded::default()), MemoryLimits::default(), START);
+        for step in steps {
+            now = now.saturating_add_signed(step.moved * 1_000_000);
+            // One quota: what the floor promises does not reach across a change of the rate.
+            let charges: Vec<Charge> =
+                step.keys.iter().map(|(key, _, cost, _)| charge(*key, quotas()[0], *cost, false)).collect();
+            let labels = vec![0; charges.len()];
+            if table.charge(&charges, &labels, at(now)).unwrap().refusing().is_none() {
+                let outcome = model.charge(&charges, at(now));
+                prop_assert!(outcome.refusing().is_none(), "{outcome:?}");
+            }
+        }
+    }
+
+    /// Never more than burst and rate over any window, for every key, in a set that is far too small.
+    #[test]
+    fn every_key_stays_within_burst_and_rate(steps in steps(60, false)) {
+        let (table, mut now) = (Table::new(0, Crowded::default()), START);
+        let quota = quotas()[0];
+        let mut admitted: BTreeMap<u32, Vec<(u64, u64)>> = BTreeMap::new();
+        for step in steps {
+            now = now.saturating_add_signed(step.moved * 1_000_000);
+            for (key, _, cost, _) in &step.keys {
+                if fits(&table, &charge(*key, quota, *cost, false), now) {
+                    admitted.entry(*key).or_default().push((now, u64::from(*cost)));
+                }
+            }
+        }
+        for admitted in admitted.values() {
+            for (first, (from, _)) in admitted.iter().enumerate() {
+                let mut sum = 0;
+                for (until, cost) in &admitted[first..] {
+                    sum += cost;
+                    prop_assert!(sum <= u64::from(quota.burst) + (until - from) / quota.interval_nanos() + 1);
+                }
+            }
+        }
+    }
+
+    /// Whatever lies in the set, a caller who waits as long as the whole burst takes is served: nobody starves while
+    /// others are quiet.
+    #[test]
+    fn nobody_starves(steps in steps(200, false)) {
+        let (table, mut now) = (Table::new(0, Crowded::default()), START);
+        for step in steps {
+            now = now.saturating_add_signed(step.moved * 1_000_000);
+            let charges = charges(&step);
+            table.charge(&charges, &vec![0; charges.len()], at(now)).unwrap();
+        }
+        now += 60_000_000_000;
+        for (key, quota) in (1_000..).zip(quotas()) {
+            prop_assert!(fits(&table, &charge(key, quota, 1, false), now));
+        }
+    }
+
+    /// A table that grows or shrinks gives nothing back either.
+    #[test]
+    fn a_resize_gives_no_budget_back(before in steps(60, false), sizes in proptest::collection::vec(1_000u32..20_000, 1..4), after in steps(60, false)) {
+        let (mut table, mut model, mut now) = (Table::new(0, Crowded::default()), MemoryLimits::default(), START);
+        let mut run = |table: &Table<Crowded>, steps: Vec<Step>| {
+            for step in steps {
+                now += u64::try_from(step.moved).unwrap() * 1_000_000;
+                let charge = [charge(step.keys[0].0, quotas()[0], step.keys[0].2, false)];
+                if table.charge(&charge, &[0], at(now)).unwrap().refusing().is_none() {
+                    assert!(model.charge(&charge, at(now)).refusing().is_none());
+                }
+            }
+            now
+        };
+        let now = run(&table, before);
+        for size in sizes {
+            let mut moved = None;
+            table.resize(size, at(now), |other| moved = Some(other));
+            prop_assert!(table.charge(&[charge(0, quotas()[0], 1, false)], &[0], at(now)).is_none(), "the old one is retired");
+            table = moved.unwrap();
+        }
+        run(&table, after);
+    }
+
+    #[test]
+    fn a_pace_is_kept_within_four_millionths(interval in 1_000_000u64..90_000_000_000_000) {
+        let quota = Quota { count: 1, window: Duration::from_nanos(interval), burst: 1 };
+        let kept = Pace::from_bits(Pace::of(&quota).bits());
+        let (tat, now) = (2_000 * interval, 1_000 * interval);
+        prop_assert_eq!(kept.carry(tat, now, &quota), tat);
+        let double = Quota { window: Duration::from_nanos(interval * 2), ..quota };
+        let carried = kept.carry(tat, now, &double) - now;
+        prop_assert!(carried <= 2_000 * interval + 1 && carried >= 2_000 * interval - interval / 100, "{carried}");
+    }
+}
+
+#[test]
+fn a_changed_rate_keeps_what_was_used() {
+    let table = Table::new(0, RandomState::new());
+    let spend = |quota: Quota, cost: u32, now: u64| {
+        table.charge(&[charge(1, quota, cost, false)], &[0], at(START + now)).unwrap().states[0].clone()
+    };
+    assert_eq!(spend(quota(60, 60, 20), 18, 0).remaining, 2);
+    // Slower: the eighteen stay spent. Faster: the same, and no lock-out from the slow times.
+    assert_eq!(spend(quota(1, 60, 20), 1, 0).remaining, 1);
+    assert_eq!(spend(quota(600, 60, 20), 1, 0).remaining, 0);
+    assert!(!spend(quota(600, 60, 20), 1, 0).fits);
+    assert!(spend(quota(600, 60, 20), 1, 100_000_000).fits);
+}
+
+#[test]
+fn a_clock_that_jumps_back_locks_nobody_out_for_longer_than_the_burst_takes() {
+    let table = Table::new(0, RandomState::new());
+    let one = charge(1, quota(60, 60, 2), 1, false);
+    assert!(fits(&table, &one, START));
+    let back = START - 86_400_000_000_000;
+    assert!(!fits(&table, &one, back), "taken for used up");
+    assert!(fits(&table, &one, back + 1_000_000_000));
+}
+
+#[test]
+fn keys_are_counted_by_label_swept_and_evicted() {
+    let table = Table::new(0, Crowded::default());
+    let quota = quota(60, 60, 2);
+    for key in 0..16 {
+        table.charge(&[charge(key, quota, 1, false)], &[3], at(START)).unwrap();
+    }
+    assert_eq!((table.held(3), table.held(4), table.evicted(3)), (16, 0, 0));
+    table.charge(&[charge(16, quota, 2, false)], &[4], at(START)).unwrap();
+    assert_eq!((table.held(3), table.held(4), table.evicted(3)), (15, 1, 1));
+    // The floor is one token: a stranger has one left.
+    assert_eq!(table.charge(&[charge(99, quota, 1, false)], &[4], at(START)).unwrap().states[0].remaining, 0);
+    for group in 0..Table::<Crowded>::GROUPS {
+        table.sweep(group, at(START + 60_000_000_000));
+    }
+    assert_eq!((table.held(3), table.held(4)), (0, 0));
+}
+
+#[test]
+fn exactly_the_budget_is_admitted_under_contention() {
+    let table = Table::new(0, RandomState::new());
+    let (wide, narrow) = (charge(1, quota(1, 86_400, 1_000), 1, false), charge(2, quota(1, 86_400, 100), 1, false));
+    let admitted: usize = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..8)
+            .map(|thread| {
+                let mut both = [wide.clone(), narrow.clone()];
+                if thread % 2 == 0 {
+                    both.reverse();
+                }
+                let table = &table;
+                scope.spawn(move || {
+                    (0..250).filter(|_| table.charge(&both, &[0, 0], at(START)).unwrap().refusing().is_none()).count()
+                })
+            })
+            .collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).sum()
+    });
+    assert_eq!(admitted, 100);
+    assert_eq!(table.charge(&[wide], &[0], at(START)).unwrap().states[0].remaining, 899);
+}

@@ -1,0 +1,110 @@
+//! Tokens that this replica has taken from Redis in advance.
+//!
+//! Only keys that are asked again within the time of a lease are given one, so that a key which is asked once costs one
+//! token and no more. A replica holds at most `lease` tokens of a key, which were charged before: all replicas together
+//! admit at most `replicas × lease` more than burst and rate in any window. What is not used in time is lost.
+
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use authz_core::{
+    limit::{Charge, LimitState, Quota},
+    policy::RedisPolicy,
+    time::Timestamp,
+};
+
+use super::shared::Told;
+
+const SHARDS: usize = 16;
+/// Keys of a shard. More get no lease and are asked of Redis every time.
+const MAX_KEYS: usize = 8192;
+
+/// What is held of one key.
+#[derive(Debug)]
+struct Lease {
+    quota: Quota,
+    tokens: u32,
+    until: Timestamp,
+    /// What Redis had left beyond the lease, and how full the bucket was.
+    remaining: u32,
+    reset_after: Duration,
+}
+
+/// All leases of this replica, by fingerprints of their keys.
+#[derive(Debug, Default)]
+pub(super) struct Leases {
+    shards: [Mutex<HashMap<u64, Lease>>; SHARDS],
+}
+
+impl Leases {
+    /// Takes the cost out of the lease, if that covers it.
+    pub(super) fn spend(&self, key: u64, charge: &Charge, now: Timestamp) -> Option<LimitState> {
+        let mut shard = self.shard(key);
+        let lease = shard.get_mut(&key)?;
+        if lease.until <= now || lease.quota != charge.quota {
+            return None;
+        }
+        lease.tokens = lease.tokens.checked_sub(charge.cost)?;
+        Some(LimitState {
+            name: charge.rule.name.clone(),
+            quota: charge.quota,
+            fits: true,
+            shadow: charge.rule.shadow,
+            remaining: lease.tokens.saturating_add(lease.remaining),
+            reset_after: lease.reset_after,
+            retry_after: Duration::ZERO,
+        })
+    }
+
+    /// Puts back what a request took that another limit refused.
+    pub(super) fn give_back(&self, key: u64, cost: u32, policy: &RedisPolicy) {
+        if let Some(lease) = self.shard(key).get_mut(&key) {
+            lease.tokens = lease.tokens.saturating_add(cost).min(policy.lease);
+        }
+    }
+
+    /// Tokens to take beyond the cost: none for a key that was not asked lately. Never so many that the replicas
+    /// together could hold more than half of the burst.
+    pub(super) fn wanted(&self, key: u64, charge: &Charge, policy: &RedisPolicy, now: Timestamp) -> u32 {
+        let lately = self.shard(key).get(&key).is_some_and(|lease| lease.until > now);
+        if lately { policy.lease.min(charge.quota.burst / (2 * policy.replicas)) } else { 0 }
+    }
+
+    /// Keeps what Redis gave beyond the cost.
+    pub(super) fn keep(&self, key: u64, charge: &Charge, told: &Told, policy: &RedisPolicy, now: Timestamp) {
+        if policy.lease == 0 {
+            return;
+        }
+        let mut shard = self.shard(key);
+        if shard.len() >= MAX_KEYS && !shard.contains_key(&key) {
+            shard.retain(|_, lease| lease.until > now);
+            if shard.len() >= MAX_KEYS {
+                return;
+            }
+        }
+        let (until, remaining) = (now.plus(policy.lease_time), told.state.remaining);
+        let fresh =
+            Lease { quota: charge.quota, tokens: told.extra, until, remaining, reset_after: told.state.reset_after };
+        match shard.entry(key) {
+            Entry::Vacant(place) => {
+                place.insert(fresh);
+            }
+            Entry::Occupied(mut place) => {
+                let old = place.get();
+                let left = if old.until > now && old.quota == charge.quota { old.tokens } else { 0 };
+                let tokens = left.saturating_add(told.extra).min(policy.lease);
+                // What is left of an older lease lives no longer than that one did, unless there is something new.
+                let until = if told.extra == 0 && left > 0 { old.until } else { until };
+                place.insert(Lease { tokens, until, ..fresh });
+            }
+        }
+    }
+
+    fn shard(&self, key: u64) -> MutexGuard<'_, HashMap<u64, Lease>> {
+        let index = usize::try_from(key >> 60).unwrap_or(0) % SHARDS;
+        self.shards[index].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
