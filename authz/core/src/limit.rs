@@ -26,7 +26,8 @@ pub struct Quota {
 impl Quota {
     /// Time in which one token comes back, in nanoseconds; never zero.
     pub fn interval_nanos(&self) -> u64 {
-        let window = u64::try_from(self.window.as_nanos()).unwrap_or(u64::MAX);
+        let window = self.window.as_secs().saturating_mul(1_000_000_000);
+        let window = window.saturating_add(self.window.subsec_nanos().into());
         (window / u64::from(self.count.max(1))).max(1)
     }
 

@@ -43,7 +43,7 @@ pub fn check(tat: u64, now: u64, quota: &Quota, cost: u32) -> Verdict {
         fits,
         tat: ahead(after),
         uncharged: if tat > now { ahead(used) } else { tat },
-        remaining: u32::try_from((capacity - after) / interval).unwrap_or(u32::MAX),
+        remaining: tokens(capacity - after, interval),
         reset_after: nanos(after),
         retry_after,
     }
@@ -100,6 +100,15 @@ impl Pace {
         let used = used.div_ceil(u128::from(self.interval_nanos()));
         now.saturating_add(u64::try_from(used).unwrap_or(u64::MAX))
     }
+}
+
+/// Whole tokens of a time. Divides by the machine's own word where it can, which is many times faster.
+fn tokens(time: u128, interval: u128) -> u32 {
+    let whole = match (u64::try_from(time), u64::try_from(interval)) {
+        (Ok(time), Ok(interval)) => u128::from(time / interval.max(1)),
+        _ => time / interval.max(1),
+    };
+    u32::try_from(whole).unwrap_or(u32::MAX)
 }
 
 fn nanos(nanos: u128) -> Duration {

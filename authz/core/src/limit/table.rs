@@ -101,25 +101,28 @@ impl<S: BuildHasher> Table<S> {
     /// charge. `None`: the content has moved to another table, ask there.
     pub fn charge(&self, charges: &[Charge], labels: &[u8], now: Timestamp) -> Option<StageOutcome> {
         let now = now.nanos();
-        let mut guards = self.lock(charges)?;
-        let mut states = Vec::with_capacity(charges.len());
-        let mut all_fit = true;
-        for charge in charges {
+        if let [charge] = charges {
             let place = self.place(charge);
-            let verdict = guards[place.shard].as_ref()?.check(place, charge, now).1;
-            all_fit &= verdict.fits || charge.rule.shadow;
-            states.push(LimitState::of(charge, &verdict));
-        }
-        for (charge, label) in charges.iter().zip(labels) {
-            let place = self.place(charge);
-            let shard = guards[place.shard].as_mut()?;
+            let mut shard = self.lock(place.shard)?;
             let (way, verdict) = shard.check(place, charge, now);
-            let charged = all_fit && verdict.fits;
-            let tat = if charged { verdict.tat } else { verdict.uncharged };
-            // An unheld key that was refused leaves no trace: the floor already stands for it.
-            if charged || way.is_some() {
-                self.keep(shard, place, way, tat, mark(*label, Pace::of(&charge.quota)), now);
-            }
+            let label = labels.first().copied().unwrap_or_default();
+            self.settle(&mut shard, place, way, charge, label, &verdict, verdict.fits, now);
+            return Some(StageOutcome { states: vec![LimitState::of(charge, &verdict)], undecidable: false });
+        }
+        let places: Vec<Place> = charges.iter().map(|charge| self.place(charge)).collect();
+        let mut guards = self.lock_all(&places)?;
+        let mut verdicts = Vec::with_capacity(charges.len());
+        for (charge, place) in charges.iter().zip(&places) {
+            verdicts.push(guards[place.shard].as_ref()?.check(*place, charge, now).1);
+        }
+        let admitted = charges.iter().zip(&verdicts).all(|(charge, verdict)| verdict.fits || charge.rule.shadow);
+        let mut states = Vec::with_capacity(charges.len());
+        for (((charge, place), verdict), label) in charges.iter().zip(places).zip(verdicts).zip(labels) {
+            let shard = guards[place.shard].as_mut()?;
+            // Looked for again: keeping another key of this request may have moved it out.
+            let way = shard.find(place);
+            self.settle(shard, place, way, charge, *label, &verdict, admitted && verdict.fits, now);
+            states.push(LimitState::of(charge, &verdict));
         }
         Some(StageOutcome { states, undecidable: false })
     }
@@ -128,13 +131,12 @@ impl<S: BuildHasher> Table<S> {
     /// [`charge`](Self::charge).
     pub fn raise(&self, charge: &Charge, label: u8, ahead: u64, now: Timestamp) -> Option<()> {
         let now = now.nanos();
-        let mut guards = self.lock(std::slice::from_ref(charge))?;
         let place = self.place(charge);
-        let shard = guards[place.shard].as_mut()?;
+        let mut shard = self.lock(place.shard)?;
         let (way, verdict) = shard.check(place, charge, now);
         let tat = now.saturating_add(ahead);
         if tat > verdict.uncharged.max(now) {
-            self.keep(shard, place, way, tat, mark(label, Pace::of(&charge.quota)), now);
+            self.keep(&mut shard, place, way, tat, mark(label, Pace::of(&charge.quota)), now);
         }
         Some(())
     }
@@ -192,18 +194,19 @@ impl<S: BuildHasher> Table<S> {
         self.hasher.hash_one(text)
     }
 
-    /// The groups of these charges, in ascending order, so that two threads never wait for each other. `None` if moved.
-    fn lock(&self, charges: &[Charge]) -> Option<[Option<MutexGuard<'_, Shard>>; SHARDS]> {
-        let mut wanted: u64 = charges.iter().map(|charge| 1 << self.place(charge).shard).fold(0, |all, one| all | one);
+    /// One group; `None` if it has moved.
+    fn lock(&self, shard: usize) -> Option<MutexGuard<'_, Shard>> {
+        Some(lock(&self.shards[shard])).filter(|guard| !guard.retired)
+    }
+
+    /// The groups of these places, in ascending order, so that two threads never wait for each other.
+    fn lock_all(&self, places: &[Place]) -> Option<[Option<MutexGuard<'_, Shard>>; SHARDS]> {
+        let mut wanted = places.iter().fold(0u64, |all, place| all | 1 << place.shard);
         let mut guards = [const { None }; SHARDS];
         while wanted != 0 {
             let shard = wanted.trailing_zeros() as usize;
             wanted &= wanted - 1;
-            let guard = lock(&self.shards[shard]);
-            if guard.retired {
-                return None;
-            }
-            guards[shard] = Some(guard);
+            guards[shard] = Some(self.lock(shard)?);
         }
         Some(guards)
     }
@@ -217,6 +220,25 @@ impl<S: BuildHasher> Table<S> {
         let shard = index(hash >> (64 - SHARDS.ilog2()));
         let within = (hash << SHARDS.ilog2()) >> 32;
         Place { hash, shard, set: index((within * self.sets as u64) >> 32) }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "where, what and when are all the caller's to say")]
+    fn settle(
+        &self,
+        shard: &mut Shard,
+        place: Place,
+        way: Option<usize>,
+        charge: &Charge,
+        label: u8,
+        verdict: &Verdict,
+        charged: bool,
+        now: u64,
+    ) {
+        // An unheld key that was refused leaves no trace: the floor already stands for it.
+        if charged || way.is_some() {
+            let tat = if charged { verdict.tat } else { verdict.uncharged };
+            self.keep(shard, place, way, tat, mark(label, Pace::of(&charge.quota)), now);
+        }
     }
 
     fn keep(&self, shard: &mut Shard, place: Place, way: Option<usize>, tat: u64, mark: u32, now: u64) {
@@ -267,8 +289,12 @@ impl Shard {
         }
     }
 
+    fn find(&self, place: Place) -> Option<usize> {
+        self.hashes[place.set].iter().position(|hash| *hash == place.hash)
+    }
+
     fn check(&self, place: Place, charge: &Charge, now: u64) -> (Option<usize>, Verdict) {
-        let way = self.hashes[place.set].iter().position(|hash| *hash == place.hash);
+        let way = self.find(place);
         let tat = match way {
             Some(way) => {
                 let pace = Pace::from_bits(self.marks[place.set][way]);
