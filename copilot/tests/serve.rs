@@ -206,11 +206,13 @@ async fn unsigned_artifacts_are_refused_when_a_key_is_set_and_a_stopped_server_e
 
 #[test]
 fn wrong_settings_end_with_a_sentence_and_exit_code_2() {
-    let cases: [(&[&str], &str); 4] = [
+    let cases: [(&[&str], &str); 6] = [
         (&["serve", "--insecure-no-grant", "--corpus", "public"], "expected NAME=SOURCE"),
         (&["serve", "--insecure-no-grant", "--corpus", "a=x", "--corpus", "a=y"], "given twice"),
         (&["serve", "--grant-key-file", "no-such-file", "--corpus", "a=x"], "--grant-key-file"),
         (&["serve", "--corpus", "a=x"], "--grant-key-file"),
+        (&["index", "build", ".", "--site-url", "docs.example.org", "--out", "x"], "--site-url"),
+        (&["index", "build", "src", "--out", "x"], "--site-url is missing"),
     ];
     for (args, expected) in cases {
         let output = Command::new(PROGRAM).args(args).output().unwrap();
