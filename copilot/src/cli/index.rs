@@ -1,6 +1,7 @@
 //! `copilot index …`: from a docs build to a published artifact.
 
 mod build;
+mod publish;
 
 use std::{
     fs,
@@ -32,6 +33,10 @@ enum IndexAction {
     Verify(ArtifactArgs),
     /// Make a key pair that signs artifacts.
     Keygen(KeygenArgs),
+    /// Put an artifact in a folder or bucket and point to it.
+    Publish(publish::PublishArgs),
+    /// Point to an earlier artifact of a folder or bucket again.
+    Rollback(publish::RollbackArgs),
 }
 
 #[derive(Debug, Args)]
@@ -71,7 +76,8 @@ pub fn run(args: &IndexArgs) -> Result<ExitCode, Failure> {
             let key = verify_key(args.verify_key.as_deref())?;
             let scratch = tempfile::tempdir().context("a temporary folder")?;
             let unpacked =
-                artifact::open(&args.artifact, scratch.path(), key.as_ref(), None).map_err(anyhow::Error::from)?;
+                artifact::open(&args.artifact, scratch.path(), key.as_ref(), None, artifact::MAX_UNPACKED_BYTES)
+                    .map_err(anyhow::Error::from)?;
             let signed = if key.is_some() { ", signature good" } else { "" };
             let manifest = unpacked.manifest;
             writeln!(
@@ -84,6 +90,8 @@ pub fn run(args: &IndexArgs) -> Result<ExitCode, Failure> {
             .context("standard output")?;
         }
         IndexAction::Keygen(args) => keygen(args)?,
+        IndexAction::Publish(args) => publish::publish(args)?,
+        IndexAction::Rollback(args) => publish::rollback(args)?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -144,6 +144,7 @@ fn pack(
         chunks: written.documents,
         schema: schema::VERSION,
         tokenizer: tokenizer::VERSION,
+        bytes: written.bytes,
         files: artifact::digests(scratch.path())?,
     };
     let bytes = artifact::pack(scratch.path(), &manifest, key, &args.out)?;
