@@ -44,7 +44,7 @@ impl From<anyhow::Error> for Failure {
 /// Runs the command and decides the exit code, in this one place.
 pub fn main(cli: Cli) -> ExitCode {
     let result = match cli.command {
-        Command::Index(args) => index::run(&args).map_err(Failure::from),
+        Command::Index(args) => index::run(&args),
         Command::Serve(args) => serve::run(*args).map(|()| ExitCode::SUCCESS),
         Command::Eval(args) => eval::run(&args).map(|()| ExitCode::SUCCESS),
     };

@@ -3,11 +3,14 @@
 pub mod anchor;
 pub mod build;
 pub mod chunk;
+pub mod html;
 pub mod language;
 pub mod lexicon;
 pub mod markdown;
+pub mod mkdocs;
 pub mod reader;
 pub mod schema;
+pub mod select;
 pub mod site;
 pub mod tokenizer;
 pub mod writer;

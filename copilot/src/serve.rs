@@ -17,7 +17,7 @@ use tokio::{net::TcpListener, signal::unix::SignalKind, sync::Semaphore, sync::w
 
 use crate::{
     api::{self, App, Shared, stream::Streams},
-    corpus::shelf::Shelf,
+    corpus::{shelf::Shelf, source::Source},
     grant_guard::Guard,
     metrics::Metrics,
     search::{Synonyms, Tuning},
@@ -27,12 +27,12 @@ use crate::{
 const DRAIN: Duration = Duration::from_secs(30);
 
 /// A corpus and where its artifact comes from.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct CorpusSource {
     /// Name, as grants have it.
     pub corpus: String,
-    /// File or folder.
-    pub source: String,
+    /// File, folder, address or bucket.
+    pub source: Source,
 }
 
 /// Checked settings.
@@ -50,6 +50,8 @@ pub struct Settings {
     pub guard: Guard,
     /// Where artifacts are unpacked.
     pub cache_dir: PathBuf,
+    /// Most bytes of unpacked artifacts.
+    pub cache_bytes: u64,
     /// Key that artifacts must be signed for.
     pub verify_key: Option<PathBuf>,
     /// Synonyms of the operator's.

@@ -10,7 +10,12 @@ use std::{
     process::{Command, Stdio},
 };
 
-use copilot::index::{build, site::Site};
+use copilot::index::{
+    build::{self, Documents},
+    mkdocs,
+    select::{Form, Selection},
+    site::Site,
+};
 use docsgate_harness::{
     process::hermetic,
     system_tool::shared_data,
@@ -20,7 +25,7 @@ use docsgate_harness::{
 const BASE: &str = "https://docs.example.org/base/";
 
 /// Builds the site of `config` with the real MkDocs.
-fn mkdocs(config: &Path, site: &Path) {
+fn build_site(config: &Path, site: &Path) {
     let tool = tools::python_tool(Tool::MkDocs).unwrap();
     let mut command = Command::new(&tool.python);
     let output = hermetic(&mut command)
@@ -63,9 +68,21 @@ fn built_file(site: &Path, url: &str) -> PathBuf {
     if path.is_empty() || path.ends_with('/') { file.join("index.html") } else { file }
 }
 
-/// Compares the index of `docs` with the built site, both ways.
-fn compare(docs: &Path, site: &Path, directory_urls: bool) -> usize {
-    let read = build::read(docs, &Site::new(BASE, directory_urls).unwrap(), |_, _| {}).unwrap();
+/// The documents that a `mkdocs.yml` describes, read as the builder reads them.
+fn read_as_settings_say(config: &Path) -> build::Read {
+    let settings = mkdocs::read(config).unwrap();
+    let site = Site::new(settings.site_url.as_deref().unwrap(), settings.directory_urls).unwrap();
+    let documents = Documents {
+        selection: Selection::new(&[], &settings.exclude).unwrap(),
+        titles: settings.titles,
+        slug: settings.slug,
+        ..Documents::new(&settings.docs_dir, &site)
+    };
+    build::read(&documents, |_, _| {}).unwrap()
+}
+
+/// Compares what was read with the built site, both ways. Returns how many pages there are.
+fn compare(read: &build::Read, site: &Path) -> usize {
     let mut anchors: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for chunk in &read.chunks {
         let of_page = anchors.entry(&chunk.page_url).or_default();
@@ -99,9 +116,16 @@ fn a_material_site_has_every_page_and_heading_of_the_index() {
     let docs = data.join("docs/en/docs");
     let folder = tempfile::tempdir().unwrap();
     let site = folder.path().join("site");
-    mkdocs(&config(folder.path(), &docs, include_str!("mkdocs/material.yml")), &site);
-    let pages = compare(&docs, &site, true);
+    let config = config(folder.path(), &docs, include_str!("mkdocs/material.yml"));
+    build_site(&config, &site);
+    let pages = compare(&read_as_settings_say(&config), &site);
     assert!(pages > 100, "only {pages} pages were compared");
+
+    // The built site itself as the source: the same pages and ids once more.
+    let base = Site::new(BASE, true).unwrap();
+    let selection = Selection::new(&[], &["/404.html".to_owned()]).unwrap();
+    let documents = Documents { form: Form::Html, selection, ..Documents::new(&site, &base) };
+    assert_eq!(compare(&build::read(&documents, |_, _| {}).unwrap(), &site), pages);
 }
 
 #[test]
@@ -111,8 +135,50 @@ fn a_plain_site_has_every_page_and_heading_of_the_index() {
         let folder = tempfile::tempdir().unwrap();
         let site = folder.path().join("site");
         let rest = format!("use_directory_urls: {directory_urls}\n");
-        mkdocs(&config(folder.path(), &docs, &rest), &site);
-        let pages = compare(&docs, &site, directory_urls);
+        let config = config(folder.path(), &docs, &rest);
+        build_site(&config, &site);
+        let pages = compare(&read_as_settings_say(&config), &site);
         assert!(pages > 100, "only {pages} pages were compared");
+    }
+}
+
+#[test]
+fn a_sites_own_settings_are_followed() {
+    let folder = tempfile::tempdir().unwrap();
+    let pages = [
+        ("index.md", "# Überblick & Start\n\ntext\n\n## Größe  und Form\n\nx\n\n## What's New?\n\nx\n"),
+        ("guide/backup.md", "# Backup\n\ntext\n\n## Use\n\nx\n\n## Use\n\nx\n"),
+        ("drafts/soon.md", "# Soon\n\ntext\n"),
+        ("templates/page.md", "# Template\n\ntext\n"),
+        ("guide/templates/kept.md", "# Kept\n\ntext\n"),
+        (".well-known/about.md", "# About\n\ntext\n"),
+        (".hidden/x.md", "# Hidden\n\ntext\n"),
+    ];
+    for (name, text) in pages {
+        let file = folder.path().join("pages").join(name);
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(file, text).unwrap();
+    }
+    for (slugify, urls) in [
+        ("!!python/name:markdown.extensions.toc.slugify_unicode", true),
+        ("!!python/object/apply:pymdownx.slugs.slugify {kwds: {case: lower}}", false),
+        ("!!python/object/apply:pymdownx.slugs.slugify {}", true),
+    ] {
+        let rest = format!(
+            "use_directory_urls: {urls}\nexclude_docs: |\n  drafts/\n  !.well-known\nnav:\n  - Home: index.md\n  \
+             - Keeping data: guide/backup.md\nmarkdown_extensions:\n  - toc:\n      slugify: {slugify}\n"
+        );
+        let config = config(folder.path(), Path::new("pages"), &rest);
+        let site = tempfile::tempdir().unwrap();
+        build_site(&config, site.path());
+        let read = read_as_settings_say(&config);
+        assert_eq!(compare(&read, site.path()), 4, "{slugify}");
+        let titles: BTreeSet<&str> = read.chunks.iter().map(|chunk| chunk.page_title.as_str()).collect();
+        assert!(titles.contains("Keeping data") && titles.contains("Home"), "{titles:?}");
+        for left_out in ["drafts/soon", "templates/page", ".hidden/x"] {
+            let built =
+                built_file(site.path(), &Site::new(BASE, urls).unwrap().page_url(Path::new(&format!("{left_out}.md"))));
+            assert!(!built.exists(), "MkDocs builds {left_out} after all");
+        }
     }
 }

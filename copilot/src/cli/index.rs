@@ -1,24 +1,20 @@
 //! `copilot index …`: from a docs build to a published artifact.
 
+mod build;
+mod publish;
+
 use std::{
     fs,
-    io::{IsTerminal, Write},
+    io::Write,
     path::{Path, PathBuf},
-    process::{Command, ExitCode},
-    time::Instant,
+    process::ExitCode,
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
-use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::{
-    corpus::{
-        artifact::{self, SigningKey, VerifyKey},
-        manifest::{FORMAT, Manifest},
-    },
-    index::{build, language::Language, schema, site::Site, tokenizer, writer},
-};
+use super::Failure;
+use crate::corpus::artifact::{self, SigningKey, VerifyKey};
 
 /// Build and look at artifacts.
 #[derive(Debug, Args)]
@@ -29,39 +25,18 @@ pub struct IndexArgs {
 
 #[derive(Debug, Subcommand)]
 enum IndexAction {
-    /// Build an artifact from a folder of Markdown.
-    Build(BuildArgs),
+    /// Build an artifact from a folder of Markdown, or from a built site.
+    Build(build::BuildArgs),
     /// Show what an artifact says of itself.
     Inspect(ArtifactArgs),
     /// Check an artifact: digests, versions and, with a key, its signature.
     Verify(ArtifactArgs),
     /// Make a key pair that signs artifacts.
     Keygen(KeygenArgs),
-}
-
-#[derive(Debug, Args)]
-struct BuildArgs {
-    /// The folder that holds the Markdown files.
-    #[arg(value_name = "DOCS")]
-    docs: PathBuf,
-    /// Where the documents are published.
-    #[arg(long, value_name = "URL")]
-    site_url: String,
-    /// Name of the corpus.
-    #[arg(long, value_name = "NAME", default_value = "public")]
-    corpus: String,
-    /// The artifact to write.
-    #[arg(long, value_name = "FILE")]
-    out: PathBuf,
-    /// Pages are published as a/b.html instead of a/b/ (MkDocs: use_directory_urls: false).
-    #[arg(long)]
-    no_directory_urls: bool,
-    /// Language of the documents.
-    #[arg(long, value_enum, default_value_t = Language::English)]
-    language: Language,
-    /// File with the private key that signs the artifact.
-    #[arg(long, value_name = "FILE")]
-    signing_key: Option<PathBuf>,
+    /// Put an artifact in a folder or bucket and point to it.
+    Publish(publish::PublishArgs),
+    /// Point to an earlier artifact of a folder or bucket again.
+    Rollback(publish::RollbackArgs),
 }
 
 #[derive(Debug, Args)]
@@ -85,21 +60,24 @@ struct KeygenArgs {
 ///
 /// # Errors
 /// One sentence about what is wrong.
-pub fn run(args: &IndexArgs) -> Result<ExitCode> {
+pub fn run(args: &IndexArgs) -> Result<ExitCode, Failure> {
     match &args.action {
-        IndexAction::Build(args) => build(args)?,
+        IndexAction::Build(args) => build::run(args)?,
         IndexAction::Inspect(args) => {
-            let manifest = artifact::inspect(&args.artifact, verify_key(args.verify_key.as_deref())?.as_ref())?;
-            let mut value = serde_json::to_value(&manifest)?;
+            let key = verify_key(args.verify_key.as_deref())?;
+            let manifest = artifact::inspect(&args.artifact, key.as_ref()).map_err(anyhow::Error::from)?;
+            let mut value = serde_json::to_value(&manifest).context("the manifest")?;
             if let Some(object) = value.as_object_mut() {
                 object.insert("version".into(), manifest.version().into());
             }
-            writeln!(std::io::stdout(), "{value:#}")?;
+            writeln!(std::io::stdout(), "{value:#}").context("standard output")?;
         }
         IndexAction::Verify(args) => {
             let key = verify_key(args.verify_key.as_deref())?;
             let scratch = tempfile::tempdir().context("a temporary folder")?;
-            let unpacked = artifact::open(&args.artifact, scratch.path(), key.as_ref(), None)?;
+            let unpacked =
+                artifact::open(&args.artifact, scratch.path(), key.as_ref(), None, artifact::MAX_UNPACKED_BYTES)
+                    .map_err(anyhow::Error::from)?;
             let signed = if key.is_some() { ", signature good" } else { "" };
             let manifest = unpacked.manifest;
             writeln!(
@@ -108,105 +86,30 @@ pub fn run(args: &IndexArgs) -> Result<ExitCode> {
                 args.artifact.display(),
                 manifest.corpus,
                 manifest.version()
-            )?;
+            )
+            .context("standard output")?;
         }
         IndexAction::Keygen(args) => keygen(args)?,
+        IndexAction::Publish(args) => publish::publish(args)?,
+        IndexAction::Rollback(args) => publish::rollback(args)?,
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn build(args: &BuildArgs) -> Result<()> {
-    let started = Instant::now();
-    let plain = !args.corpus.is_empty()
-        && args.corpus.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._-".contains(&b));
-    if !plain {
-        bail!("--corpus {}: expected lower-case letters, digits, `.`, `_` and `-`", args.corpus);
-    }
-    let site =
-        Site::new(&args.site_url, !args.no_directory_urls).map_err(|error| anyhow::anyhow!("--site-url {error}"))?;
-    let key = match &args.signing_key {
-        Some(path) => {
-            let text = fs::read_to_string(path).with_context(|| format!("--signing-key {}", path.display()))?;
-            Some(
-                SigningKey::parse(&text)
-                    .map_err(|error| anyhow::anyhow!("--signing-key {}: {error}", path.display()))?,
-            )
-        }
-        None => None,
-    };
-    let bar = progress_bar();
-    let read = build::read(&args.docs, &site, |done, all| {
-        bar.set_length(all as u64);
-        bar.set_position(done as u64);
-    })?;
-    bar.finish_and_clear();
-    let scratch = tempfile::tempdir().context("a temporary folder")?;
-    let written = writer::write(scratch.path(), &read.chunks, args.language)?;
-    let manifest = Manifest {
-        format: FORMAT,
-        corpus: args.corpus.clone(),
-        site_url: site.base().to_owned(),
-        source_revision: git(&args.docs, &["rev-parse", "HEAD"]),
-        built_at: std::env::var("SOURCE_DATE_EPOCH")
-            .ok()
-            .or_else(|| git(&args.docs, &["log", "-1", "--format=%ct", "--", "."]))
-            .and_then(|time| time.parse().ok()),
-        language: args.language,
-        pages: written.pages,
-        chunks: written.documents,
-        schema: schema::VERSION,
-        tokenizer: tokenizer::VERSION,
-        files: artifact::digests(scratch.path())?,
-    };
-    let bytes = artifact::pack(scratch.path(), &manifest, key.as_ref(), &args.out)?;
-    report(args, &read, &manifest, bytes, started)
-}
-
-fn report(args: &BuildArgs, read: &build::Read, manifest: &Manifest, bytes: u64, started: Instant) -> Result<()> {
-    const SHOWN: usize = 20;
-    let mut out = std::io::stdout().lock();
-    for (name, reason) in read.skipped.iter().take(SHOWN) {
-        writeln!(out, "skipped {name}: {reason}")?;
-    }
-    if let Some(more) = read.skipped.len().checked_sub(SHOWN + 1) {
-        writeln!(out, "skipped {} more", more + 1)?;
-    }
-    writeln!(
-        out,
-        "{}: corpus {}, version {}, {} pages, {} sections, {} skipped, {} KiB from {} KiB, {:.1} s",
-        args.out.display(),
-        manifest.corpus,
-        manifest.version(),
-        manifest.pages,
-        manifest.chunks,
-        read.skipped.len(),
-        bytes.div_ceil(1024),
-        read.bytes.div_ceil(1024),
-        started.elapsed().as_secs_f64()
-    )?;
-    Ok(())
-}
-
-fn progress_bar() -> ProgressBar {
-    if !std::io::stderr().is_terminal() {
-        return ProgressBar::hidden();
-    }
-    let style = ProgressStyle::with_template("reading {bar:40} {pos}/{len} pages {elapsed}")
-        .unwrap_or_else(|_| ProgressStyle::default_bar());
-    ProgressBar::new(0).with_style(style)
-}
-
-/// What git says of the folder; nothing if it is not in a repository or there is no git.
-fn git(folder: &Path, arguments: &[&str]) -> Option<String> {
-    let output = Command::new("git").arg("-C").arg(folder).args(arguments).output().ok()?;
-    let text = String::from_utf8(output.stdout).ok()?.trim().to_owned();
-    (output.status.success() && !text.is_empty()).then_some(text)
-}
-
-fn verify_key(path: Option<&Path>) -> Result<Option<VerifyKey>> {
+/// The key in the file of `--verify-key`.
+fn verify_key(path: Option<&Path>) -> Result<Option<VerifyKey>, Failure> {
     let Some(path) = path else { return Ok(None) };
-    let text = fs::read_to_string(path).with_context(|| format!("--verify-key {}", path.display()))?;
-    VerifyKey::parse(&text).map(Some).map_err(|error| anyhow::anyhow!("--verify-key {}: {error}", path.display()))
+    let wrong = |error: String| Failure::Usage(format!("--verify-key {}: {error}", path.display()));
+    let text = fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
+    VerifyKey::parse(&text).map(Some).map_err(wrong)
+}
+
+/// The key in the file of `--signing-key`.
+fn signing_key(path: Option<&Path>) -> Result<Option<SigningKey>, Failure> {
+    let Some(path) = path else { return Ok(None) };
+    let wrong = |error: String| Failure::Usage(format!("--signing-key {}: {error}", path.display()));
+    let text = fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
+    SigningKey::parse(&text).map(Some).map_err(wrong)
 }
 
 fn keygen(args: &KeygenArgs) -> Result<()> {

@@ -8,6 +8,7 @@ use docsgate_grant::Keys;
 
 use super::Failure;
 use crate::{
+    corpus::source::Source,
     grant_guard::Guard,
     search::Synonyms,
     serve::{self, CorpusSource, Settings},
@@ -34,7 +35,8 @@ pub struct Args {
     /// Address of the gRPC listener; without it there is none.
     #[arg(long, env = "COPILOT_GRPC_LISTEN")]
     grpc_listen: Option<SocketAddr>,
-    /// A corpus and where its artifact is: NAME=SOURCE; repeatable, separated by semicolons in the environment.
+    /// A corpus and where its artifact is: NAME=SOURCE, a file, a folder or s3://BUCKET/PREFIX that was published to, or an
+    /// https address; repeatable, separated by semicolons in the environment.
     #[arg(long = "corpus", env = "COPILOT_CORPORA", value_delimiter = ';', required = true, action = ArgAction::Append)]
     corpora: Vec<String>,
     /// Keys that grants are signed with: lines KID:BASE64SECRET.
@@ -49,6 +51,9 @@ pub struct Args {
     /// Folder that artifacts are unpacked to; nothing is written elsewhere.
     #[arg(long, env = "COPILOT_CACHE_DIR")]
     cache_dir: Option<PathBuf>,
+    /// Most bytes of unpacked artifacts in that folder, such as 4GiB.
+    #[arg(long, env = "COPILOT_CACHE_SIZE", default_value = "4GiB", value_parser = size)]
+    cache_size: u64,
     /// Ed25519 public key; artifacts must then be signed with its private key.
     #[arg(long, env = "COPILOT_VERIFY_KEY_FILE")]
     verify_key: Option<PathBuf>,
@@ -84,6 +89,21 @@ pub fn run(args: Args) -> Result<(), Failure> {
     Ok(runtime.block_on(serve::serve(settings))?)
 }
 
+/// A size such as `512MiB`.
+fn size(text: &str) -> Result<u64, String> {
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let factor = match unit {
+        "" | "B" => 1,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        _ => 0,
+    };
+    let bytes = number.parse::<u64>().ok().and_then(|number| number.checked_mul(factor)).filter(|bytes| *bytes > 0);
+    bytes.ok_or_else(|| "expected a size such as 512MiB or 4GiB".to_owned())
+}
+
 fn settings(args: Args) -> Result<Settings, Failure> {
     let mut corpora = Vec::new();
     let mut names = BTreeSet::new();
@@ -100,7 +120,8 @@ fn settings(args: Args) -> Result<Settings, Failure> {
         if !names.insert(name.to_owned()) {
             return Err(Failure::Usage(format!("--corpus {name} is given twice")));
         }
-        corpora.push(CorpusSource { corpus: name.to_owned(), source: source.to_owned() });
+        let source = Source::parse(source).map_err(|error| Failure::Usage(format!("--corpus {name}={error}")))?;
+        corpora.push(CorpusSource { corpus: name.to_owned(), source });
     }
     if corpora.is_empty() {
         return Err(Failure::Usage("no corpus to serve: expected --corpus NAME=SOURCE".to_owned()));
@@ -126,6 +147,7 @@ fn settings(args: Args) -> Result<Settings, Failure> {
         corpora,
         guard,
         cache_dir: args.cache_dir.unwrap_or_else(|| std::env::temp_dir().join("docsgate-copilot")),
+        cache_bytes: args.cache_size,
         verify_key: args.verify_key,
         synonyms,
         poll: Duration::from_secs(args.poll_seconds),

@@ -17,7 +17,7 @@ use sha2::{Digest, Sha256};
 
 use super::manifest::{Manifest, hex};
 
-/// Largest artifact, unpacked.
+/// Largest artifact, unpacked, unless the caller has less room.
 pub const MAX_UNPACKED_BYTES: u64 = 8 << 30;
 /// Largest manifest.
 const MAX_MANIFEST_BYTES: u64 = 1 << 20;
@@ -78,7 +78,9 @@ impl VerifyKey {
         bytes.map(Self).ok_or_else(|| "expected an Ed25519 public key: 32 bytes in base64".to_owned())
     }
 
-    fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
+    /// Whether `signature` is this key's, of this message.
+    #[must_use]
+    pub fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
         UnparsedPublicKey::new(&ED25519, &self.0).verify(message, signature).is_ok()
     }
 }
@@ -110,6 +112,12 @@ impl SigningKey {
     /// The public half, in base64.
     pub fn public(&self) -> String {
         BASE64_STANDARD.encode(self.0.public_key().as_ref())
+    }
+
+    /// Signs a message.
+    #[must_use]
+    pub fn sign(&self, message: &[u8]) -> Vec<u8> {
+        self.0.sign(message).as_ref().to_vec()
     }
 }
 
@@ -166,8 +174,8 @@ pub fn pack(dir: &Path, manifest: &Manifest, key: Option<&SigningKey>, out: &Pat
     let text = serde_json::to_vec_pretty(manifest).map_err(|error| ArtifactFault::Refused(error.to_string()))?;
     append(&mut tar, MANIFEST, text.len() as u64, text.as_slice()).map_err(&failed)?;
     if let Some(key) = key {
-        let signature = key.0.sign(&text);
-        append(&mut tar, SIGNATURE, signature.as_ref().len() as u64, signature.as_ref()).map_err(&failed)?;
+        let signature = key.sign(&text);
+        append(&mut tar, SIGNATURE, signature.len() as u64, signature.as_slice()).map_err(&failed)?;
     }
     for name in manifest.files.keys() {
         let path = dir.join(name);
@@ -200,7 +208,7 @@ pub fn inspect(path: &Path, key: Option<&VerifyKey>) -> Result<Manifest, Artifac
     Archive::open(path)?.walk(key, |_| Ok(None)).map(|(manifest, _)| manifest)
 }
 
-/// Unpacks an artifact into the cache, or finds it there, after verifying everything about it.
+/// Unpacks an artifact of at most `room` bytes into the cache, or finds it there, after verifying everything about it.
 ///
 /// # Errors
 /// [`ArtifactFault`]; the cache then holds nothing of the artifact.
@@ -209,6 +217,7 @@ pub fn open(
     cache_dir: &Path,
     key: Option<&VerifyKey>,
     expected_corpus: Option<&str>,
+    room: u64,
 ) -> Result<Unpacked, ArtifactFault> {
     fs::create_dir_all(cache_dir).map_err(io_fault(cache_dir))?;
     let temporary = tempfile::Builder::new().prefix("unpacking-").tempdir_in(cache_dir).map_err(io_fault(cache_dir))?;
@@ -217,6 +226,10 @@ pub fn open(
             return Err(ArtifactFault::Corpus { found: manifest.corpus.clone(), expected: expected.to_owned() });
         }
         manifest.check_versions().map_err(ArtifactFault::Version)?;
+        if manifest.bytes > room {
+            let sizes = format!("it holds {} bytes unpacked; there is room for {room}", manifest.bytes);
+            return Err(ArtifactFault::Refused(sizes));
+        }
         // Its name is a hash of its content, and it came here by a rename: what is there is whole.
         let kept = cache_dir.join(format!("{}-{}", manifest.corpus, manifest.version()));
         Ok(Some(if kept.is_dir() { Target::Cached(kept) } else { Target::Into(temporary.path().to_owned(), kept) }))
@@ -313,7 +326,12 @@ impl Archive {
         let Some(Target::Into(dir, _)) = &target else { return Ok((manifest, target)) };
         let mut missing: BTreeMap<&str, &str> =
             manifest.files.iter().map(|(name, digest)| (name.as_str(), digest.as_str())).collect();
+        let mut left = manifest.bytes;
         while let Some((name, mut entry)) = following {
+            // What a bomb inflates to is more than its manifest admits, and nothing of that is written.
+            left = left.checked_sub(entry.size()).ok_or_else(|| {
+                ArtifactFault::Refused(format!("it holds more than the {} bytes of its manifest", manifest.bytes))
+            })?;
             let Some(digest) = missing.remove(name.as_str()) else {
                 return Err(ArtifactFault::Refused(format!("`{name}` is not in the manifest, or there twice")));
             };

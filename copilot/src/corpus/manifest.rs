@@ -34,6 +34,9 @@ pub struct Manifest {
     pub schema: u32,
     /// Version of the rules that make words.
     pub tokenizer: u32,
+    /// Bytes of all other files together.
+    #[serde(default)]
+    pub bytes: u64,
     /// Name and SHA-256 (hexadecimal) of every other file.
     pub files: BTreeMap<String, String>,
 }

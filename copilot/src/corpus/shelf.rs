@@ -84,6 +84,13 @@ impl Shelf {
         self.slots.get(corpus).and_then(|slot| slot.current.load_full())
     }
 
+    /// Names in the cache of what is served or kept to go back to.
+    #[must_use]
+    pub fn in_use(&self) -> Vec<String> {
+        let kept = self.slots.values().flat_map(|slot| [slot.current.load_full(), slot.previous.load_full()]);
+        kept.flatten().map(|index| format!("{}-{}", index.corpus, index.version)).collect()
+    }
+
     /// State of every corpus, in order of their names.
     #[must_use]
     pub fn states(&self) -> Vec<State> {

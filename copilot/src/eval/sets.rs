@@ -56,7 +56,7 @@ impl TestSet {
         let chunks = match docs {
             Some(docs) => {
                 let site = Site::new("https://docs.example/", true).map_err(anyhow::Error::msg)?;
-                build::read(docs, &site, |_, _| {})?.chunks
+                build::read(&build::Documents::new(docs, &site), |_, _| {})?.chunks
             }
             None => lines(&folder.join("corpus.jsonl"))?.into_iter().map(Document::chunk).collect(),
         };

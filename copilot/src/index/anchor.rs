@@ -5,16 +5,45 @@ use std::collections::HashSet;
 
 use unicode_normalization::UnicodeNormalization;
 
+/// How a site makes ids from the text of its headings.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Slug {
+    /// Python-Markdown's own: ASCII, lower case.
+    #[default]
+    Ascii,
+    /// `markdown.extensions.toc.slugify_unicode`.
+    Unicode,
+    /// `pymdownx.slugs.slugify` as it is.
+    PyMdown,
+    /// `pymdownx.slugs.slugify` with `case: lower`.
+    PyMdownLower,
+    /// Something of the site's own: what it makes is not known, and no id is better than a wrong one.
+    Unknown,
+}
+
 /// Ids of one page, in the order of its headings.
 #[derive(Debug, Default)]
 pub struct Anchors {
     taken: HashSet<String>,
+    slug: Slug,
 }
 
 impl Anchors {
-    /// The id of a heading with this text.
-    pub fn of_text(&mut self, text: &str) -> String {
-        self.unique(slugify(text))
+    /// For a page of a site that makes ids in this way.
+    pub fn new(slug: Slug) -> Self {
+        Self { slug, ..Self::default() }
+    }
+
+    /// The id of a heading with this text, when it is known how the site makes them.
+    pub fn of_text(&mut self, text: &str) -> Option<String> {
+        let id = match self.slug {
+            Slug::Ascii => slugify(text),
+            Slug::Unicode => slugify_unicode(text),
+            Slug::PyMdown => slugify_pymdown(text),
+            Slug::PyMdownLower => slugify_pymdown(&text.to_lowercase()),
+            Slug::Unknown => return None,
+        };
+        Some(self.unique(id))
     }
 
     /// The id of a heading that says its own (`{#id}`). It is taken as it is, as the extension does.
@@ -63,6 +92,27 @@ fn slugify(text: &str) -> String {
     slug
 }
 
+/// As [`slugify`], with the letters of every script.
+fn slugify_unicode(text: &str) -> String {
+    let kept: String =
+        text.chars().filter(|c| c.is_alphanumeric() || c.is_whitespace() || matches!(c, '_' | '-')).collect();
+    let mut slug = String::with_capacity(kept.len());
+    for c in kept.trim().to_lowercase().chars() {
+        let c = if c.is_whitespace() { '-' } else { c };
+        if c != '-' || !slug.ends_with('-') {
+            slug.push(c);
+        }
+    }
+    slug
+}
+
+/// Word characters, hyphens and blanks; each blank is a hyphen.
+fn slugify_pymdown(text: &str) -> String {
+    let text: String = text.trim().nfc().collect();
+    let kept = text.chars().filter(|c| c.is_alphanumeric() || matches!(c, '_' | '-' | ' '));
+    kept.map(|c| if c == ' ' { '-' } else { c }).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -87,12 +137,23 @@ mod tests {
     }
 
     #[test]
+    fn other_slug_functions_are_followed_and_unknown_ones_give_no_id() {
+        let of = |slug, text: &str| Anchors::new(slug).of_text(text);
+        assert_eq!(of(Slug::Unicode, "Über  -- Café 日本").as_deref(), Some("über-café-日本"));
+        assert_eq!(of(Slug::PyMdown, "What's New? A & B").as_deref(), Some("Whats-New-A--B"));
+        assert_eq!(of(Slug::PyMdownLower, "Über Café").as_deref(), Some("über-café"));
+        assert_eq!(of(Slug::Unknown, "Use"), None);
+    }
+
+    #[test]
     fn repeated_headings_are_numbered() {
         let mut anchors = Anchors::default();
-        let ids: Vec<String> =
-            ["Use", "Use", "Use", "Use 1", "", "", "use_1", "日本"].iter().map(|text| anchors.of_text(text)).collect();
+        let ids: Vec<String> = ["Use", "Use", "Use", "Use 1", "", "", "use_1", "日本"]
+            .iter()
+            .filter_map(|text| anchors.of_text(text))
+            .collect();
         assert_eq!(ids, ["use", "use_1", "use_2", "use-1", "_1", "_2", "use_3", "_3"]);
         assert_eq!(anchors.explicit("own"), "own");
-        assert_eq!(anchors.of_text("Own"), "own_1");
+        assert_eq!(anchors.of_text("Own").as_deref(), Some("own_1"));
     }
 }

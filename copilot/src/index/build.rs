@@ -1,4 +1,4 @@
-//! A tree of Markdown → the chunks of a corpus.
+//! A tree of pages → the chunks of a corpus.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -7,15 +7,48 @@ use std::{
 };
 
 use super::{
+    anchor::Slug,
     chunk::Chunk,
+    html,
     markdown::{self, Block, MAX_PAGE_BYTES, Page, Section},
+    select::{self, Form, Selection},
     site::{Site, is_index},
 };
 
 /// Words after which a long section is split at the next block.
 const SPLIT_WORDS: usize = 320;
-/// Most pages of a corpus.
-const MAX_PAGES: usize = 200_000;
+
+/// What to read, and how its site is made.
+#[derive(Debug, Clone)]
+pub struct Documents<'a> {
+    /// The folder.
+    pub folder: &'a Path,
+    /// Where it is published.
+    pub site: &'a Site,
+    /// Markdown or built HTML.
+    pub form: Form,
+    /// Which files count.
+    pub selection: Selection,
+    /// Titles by path, which come before the pages' own.
+    pub titles: BTreeMap<String, String>,
+    /// How headings get their ids.
+    pub slug: Slug,
+}
+
+impl<'a> Documents<'a> {
+    /// All Markdown of a folder, with nothing but MkDocs' defaults.
+    #[must_use]
+    pub fn new(folder: &'a Path, site: &'a Site) -> Self {
+        Self {
+            folder,
+            site,
+            form: Form::default(),
+            selection: Selection::default(),
+            titles: BTreeMap::new(),
+            slug: Slug::default(),
+        }
+    }
+}
 
 /// What was read.
 #[derive(Debug, Default)]
@@ -37,7 +70,7 @@ pub enum BuildFault {
     #[error("the documents' folder {0} does not exist")]
     Missing(String),
     /// It is a file.
-    #[error("{0} is not a folder; name the folder that holds the Markdown files")]
+    #[error("{0} is not a folder; name the folder that holds the pages")]
     NotFolder(String),
     /// A folder or file cannot be read.
     #[error("{path}: {cause}")]
@@ -48,33 +81,39 @@ pub enum BuildFault {
         cause: io::Error,
     },
     /// Nothing in it can be indexed.
-    #[error("{folder} holds no page that can be indexed ({skipped} skipped); expected Markdown files (*.md)")]
+    #[error("{folder} holds no page that can be indexed ({skipped} skipped); expected {expected}")]
     Empty {
         /// The folder.
         folder: String,
         /// How many pages were skipped.
         skipped: usize,
+        /// What a page looks like.
+        expected: &'static str,
     },
     /// More pages than a corpus may have.
-    #[error("{0} holds more than {MAX_PAGES} pages")]
-    TooMany(String),
+    #[error("{0} holds more than {1} pages")]
+    TooMany(String, usize),
 }
 
-/// Reads every page below `docs`. `progress` is told of each.
+/// Reads every page of the documents. `progress` is told of each.
 ///
 /// # Errors
 /// [`BuildFault`] for what makes the whole corpus unusable; a single bad page is skipped and named.
-pub fn read(docs: &Path, site: &Site, mut progress: impl FnMut(usize, usize)) -> Result<Read, BuildFault> {
-    let files = markdown_files(docs)?;
-    let mut read = Read::default();
+pub fn read(documents: &Documents<'_>, mut progress: impl FnMut(usize, usize)) -> Result<Read, BuildFault> {
+    let (docs, site) = (documents.folder, documents.site);
+    let select::Files { pages: files, left_out } = select::files(docs, documents.form, &documents.selection)?;
+    let mut read = Read { skipped: left_out, ..Read::default() };
     let mut urls: HashMap<String, String> = HashMap::new();
     let mut pages: Vec<(PathBuf, String, Page)> = Vec::new();
     for (index, path) in files.iter().enumerate() {
         progress(index, files.len());
         let relative = path.strip_prefix(docs).unwrap_or(path).to_owned();
         let name = relative.to_string_lossy().into_owned();
-        let url = site.page_url(&relative);
-        match page(path, &name, &url, &mut urls)? {
+        let url = match documents.form {
+            Form::Markdown => site.page_url(&relative),
+            Form::Html => site.built_url(&relative),
+        };
+        match page(path, &name, &url, documents, &mut urls)? {
             Ok((page, bytes)) => {
                 read.bytes += bytes;
                 pages.push((relative, url, page));
@@ -83,7 +122,7 @@ pub fn read(docs: &Path, site: &Site, mut progress: impl FnMut(usize, usize)) ->
         }
     }
     progress(files.len(), files.len());
-    let titles = titles(&pages);
+    let titles = titles(&pages, &documents.titles);
     for ((relative, url, page), title) in pages.iter().zip(titles) {
         let before = read.chunks.len();
         chunks(relative, url, page, &title, &mut read.chunks);
@@ -94,7 +133,11 @@ pub fn read(docs: &Path, site: &Site, mut progress: impl FnMut(usize, usize)) ->
         }
     }
     if read.chunks.is_empty() {
-        return Err(BuildFault::Empty { folder: docs.display().to_string(), skipped: read.skipped.len() });
+        let expected = match documents.form {
+            Form::Markdown => "Markdown files (*.md), or --html and a built site",
+            Form::Html => "the pages of a built site (*.html)",
+        };
+        return Err(BuildFault::Empty { folder: docs.display().to_string(), skipped: read.skipped.len(), expected });
     }
     Ok(read)
 }
@@ -104,6 +147,7 @@ fn page(
     path: &Path,
     name: &str,
     url: &str,
+    documents: &Documents<'_>,
     urls: &mut HashMap<String, String>,
 ) -> Result<Result<(Page, u64), String>, BuildFault> {
     let unreadable = |cause| BuildFault::Unreadable { path: path.display().to_string(), cause };
@@ -115,9 +159,15 @@ fn page(
         Ok(text) => text,
         Err(error) => return Ok(Err(format!("byte {} is not UTF-8", error.utf8_error().valid_up_to()))),
     };
-    let page = markdown::parse(&text);
+    let page = match documents.form {
+        Form::Markdown => markdown::parse(&text, documents.slug),
+        Form::Html => match html::parse(&text) {
+            Some(page) => page,
+            None => return Ok(Err("its elements nest too deep".into())),
+        },
+    };
     if page.front_matter.excluded {
-        return Ok(Err("its front matter excludes it".into()));
+        return Ok(Err("it asks to be left out".into()));
     }
     if let Some(other) = urls.get(url) {
         return Ok(Err(format!("{other} has the same URL {url}")));
@@ -126,56 +176,15 @@ fn page(
     Ok(Ok((page, size)))
 }
 
-/// Every Markdown file below a folder, by path; `index.md` before `README.md`, which MkDocs then leaves out. Links are
-/// not followed, so a loop cannot trap the walk. Hidden entries are left out, as MkDocs does.
-fn markdown_files(docs: &Path) -> Result<Vec<PathBuf>, BuildFault> {
-    if !docs.exists() {
-        return Err(BuildFault::Missing(docs.display().to_string()));
-    }
-    if !docs.is_dir() {
-        return Err(BuildFault::NotFolder(docs.display().to_string()));
-    }
-    let mut files = Vec::new();
-    let mut folders = vec![docs.to_owned()];
-    while let Some(folder) = folders.pop() {
-        let unreadable = |cause| BuildFault::Unreadable { path: folder.display().to_string(), cause };
-        for entry in fs::read_dir(&folder).map_err(unreadable)? {
-            let entry = entry.map_err(unreadable)?;
-            let (path, kind) = (entry.path(), entry.file_type().map_err(unreadable)?);
-            if entry.file_name().to_string_lossy().starts_with('.') {
-                continue;
-            }
-            let markdown = path.extension().is_some_and(|extension| extension == "md" || extension == "markdown");
-            if kind.is_dir() {
-                folders.push(path);
-            } else if markdown && is_own_file(&path, kind, docs) {
-                files.push(path);
-            }
-        }
-        if files.len() > MAX_PAGES {
-            return Err(BuildFault::TooMany(docs.display().to_string()));
-        }
-    }
-    files.sort_by_key(|path| {
-        let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
-        (path.parent().map(Path::to_owned), stem == "README", path.clone())
-    });
-    Ok(files)
-}
-
-/// Whether this is a file of the folder itself. A link to a file elsewhere is not: it could carry a member's page into the
-/// public corpus.
-fn is_own_file(path: &Path, kind: fs::FileType, docs: &Path) -> bool {
-    if !kind.is_symlink() {
-        return kind.is_file();
-    }
-    let (Ok(target), Ok(docs)) = (path.canonicalize(), docs.canonicalize()) else { return false };
-    target.is_file() && target.starts_with(docs)
-}
-
 /// Titles that tell pages apart: where several pages have one title, each says where it lies.
-fn titles(pages: &[(PathBuf, String, Page)]) -> Vec<String> {
-    let plain: Vec<String> = pages.iter().map(|(relative, _, page)| title(relative, page)).collect();
+fn titles(pages: &[(PathBuf, String, Page)], given: &BTreeMap<String, String>) -> Vec<String> {
+    let plain: Vec<String> = pages
+        .iter()
+        .map(|(relative, _, page)| {
+            let given = given.get(relative.to_string_lossy().as_ref());
+            given.cloned().unwrap_or_else(|| title(relative, page))
+        })
+        .collect();
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     for title in &plain {
         *counts.entry(title).or_default() += 1;
@@ -216,9 +225,12 @@ fn chunks(relative: &Path, url: &str, page: &Page, title: &str, out: &mut Vec<Ch
             }
             path.push((section.level, section.heading.clone()));
         }
-        // The page's own heading is its title, which every path begins with.
-        let own =
-            path.iter().filter(|(level, heading)| !(*level == 1 && page.heading.as_deref() == Some(heading.as_str())));
+        // Every path begins with the page's title, which is its own heading unless the site gives another.
+        let is_title = |level: u8, heading: &str| {
+            let rest = title.strip_prefix(heading).filter(|rest| rest.is_empty() || rest.starts_with(" ("));
+            level == 1 && page.heading.as_deref() == Some(heading) && rest.is_some()
+        };
+        let own = path.iter().filter(|(level, heading)| !is_title(*level, heading));
         let heading_path: Vec<String> =
             std::iter::once(title.to_owned()).chain(own.map(|(_, heading)| heading.clone())).collect();
         for blocks in parts(section) {

@@ -8,7 +8,7 @@ mod preprocess;
 
 use pulldown_cmark::{CodeBlockKind, Event, HeadingLevel, Options, Parser, Tag, TagEnd};
 
-use super::anchor::Anchors;
+use super::anchor::{Anchors, Slug};
 
 pub use preprocess::FrontMatter;
 
@@ -55,10 +55,10 @@ pub enum Block {
     },
 }
 
-/// Parses a page.
-pub fn parse(source: &str) -> Page {
+/// Parses a page of a site that makes ids as `slug` says. Never fails, whatever the text is.
+pub fn parse(source: &str, slug: Slug) -> Page {
     let (front_matter, text) = preprocess::preprocess(source);
-    let mut reader = Reader::default();
+    let mut reader = Reader { anchors: Anchors::new(slug), ..Reader::default() };
     let options = Options::ENABLE_TABLES
         | Options::ENABLE_HEADING_ATTRIBUTES
         | Options::ENABLE_STRIKETHROUGH
@@ -193,7 +193,7 @@ impl Reader {
         self.in_heading = false;
         let heading = squeeze(&std::mem::take(&mut self.text));
         let anchor = match self.heading_id.take() {
-            Some(id) => self.anchors.explicit(&id),
+            Some(id) => Some(self.anchors.explicit(&id)),
             None => self.anchors.of_text(&heading),
         };
         if level == HeadingLevel::H1 && self.first_h1.is_none() && !heading.is_empty() {
@@ -204,7 +204,7 @@ impl Reader {
             self.current.blocks.push(Block::Prose(heading));
             return;
         }
-        let next = Section { level: level as u8, heading, anchor: Some(anchor), blocks: Vec::new() };
+        let next = Section { level: level as u8, heading, anchor, blocks: Vec::new() };
         self.done.push(std::mem::replace(&mut self.current, next));
     }
 

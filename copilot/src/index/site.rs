@@ -52,6 +52,14 @@ impl Site {
         };
         format!("{}{}", self.base, utf8_percent_encode(&path, KEPT))
     }
+
+    /// The URL of a page of a built site: `a/index.html` is published as `a/`, any other file under its own name.
+    pub fn built_url(&self, path: &Path) -> String {
+        let text = path.to_string_lossy().replace('\\', "/");
+        let index = text.strip_suffix("index.html").filter(|folder| folder.is_empty() || folder.ends_with('/'));
+        let path = if self.directory_urls { index.unwrap_or(&text) } else { &text };
+        format!("{}{}", self.base, utf8_percent_encode(path, KEPT))
+    }
 }
 
 /// Whether a page of this name is the index of its folder.
@@ -78,6 +86,9 @@ mod tests {
             ("readme.md", "readme/"),
         ] {
             assert_eq!(site.page_url(Path::new(path)), format!("https://docs.example.org/base/{url}"), "{path}");
+        }
+        for (path, url) in [("index.html", ""), ("a/index.html", "a/"), ("a/myindex.html", "a/myindex.html")] {
+            assert_eq!(site.built_url(Path::new(path)), format!("https://docs.example.org/base/{url}"), "{path}");
         }
         let plain = Site::new("https://docs.example.org", false).unwrap();
         assert_eq!(plain.page_url(Path::new("a/b.md")), "https://docs.example.org/a/b.html");

@@ -1,8 +1,8 @@
-//! From a source to an index in service: look, verify, warm, switch. What is in service stays until then.
+//! From a source to an index in service: look, fetch, verify, warm, switch. What is in service stays until then.
 
 use std::{
-    fs, io,
-    path::PathBuf,
+    fs,
+    path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -13,7 +13,12 @@ use tokio::sync::watch;
 use super::Settings;
 use crate::{
     api::App,
-    corpus::artifact::{self, ArtifactFault, VerifyKey},
+    corpus::{
+        artifact::{self, ArtifactFault, VerifyKey},
+        cache::Cache,
+        pointer::{Pointer, PointerFault},
+        source::{self, Look, Source, SourceFault, Stamp},
+    },
     index::reader::LoadedIndex,
 };
 
@@ -21,17 +26,9 @@ use crate::{
 #[derive(Debug, Clone)]
 pub(super) struct Loader {
     corpus: String,
-    source: PathBuf,
-    cache_dir: PathBuf,
+    source: Source,
+    cache: Cache,
     verify_key: Option<Arc<VerifyKey>>,
-}
-
-/// What tells one state of a file from another without reading it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Stamp {
-    file: PathBuf,
-    bytes: u64,
-    modified: Option<SystemTime>,
 }
 
 /// Why an artifact was not taken: a name for the metric and a sentence for operators.
@@ -39,6 +36,25 @@ struct Stamp {
 struct Refused {
     kind: &'static str,
     reason: String,
+}
+
+impl From<ArtifactFault> for Refused {
+    fn from(fault: ArtifactFault) -> Self {
+        Self { kind: kind(&fault), reason: fault.to_string() }
+    }
+}
+
+impl From<SourceFault> for Refused {
+    fn from(fault: SourceFault) -> Self {
+        let kind = match &fault {
+            SourceFault::Unreachable { .. } => "unreadable",
+            SourceFault::Pointer(PointerFault::Corrupt(_)) | SourceFault::Corrupt(_) => "corrupt",
+            SourceFault::Pointer(PointerFault::Signature(_)) => "signature",
+            SourceFault::Pointer(PointerFault::Corpus { .. }) => "wrong-corpus",
+            SourceFault::TooLarge(_) => "refused",
+        };
+        Self { kind, reason: fault.to_string() }
+    }
 }
 
 impl Loader {
@@ -52,28 +68,46 @@ impl Loader {
             key.map(Arc::new).with_context(|| format!("--verify-key {}", file.display()))
         });
         let verify_key = verify_key.transpose()?;
-        let loader = |source: &super::CorpusSource| Self {
-            corpus: source.corpus.clone(),
-            source: PathBuf::from(&source.source),
-            cache_dir: settings.cache_dir.clone(),
+        let loader = |corpus: &super::CorpusSource| Self {
+            corpus: corpus.corpus.clone(),
+            source: corpus.source.clone(),
+            cache: Cache { dir: settings.cache_dir.clone(), bound: settings.cache_bytes },
             verify_key: verify_key.clone(),
         };
         Ok(settings.corpora.iter().map(loader).collect())
     }
 
-    fn stamp(&self) -> io::Result<Stamp> {
-        let data = fs::metadata(&self.source)?;
-        Ok(Stamp { file: self.source.clone(), bytes: data.len(), modified: data.modified().ok() })
+    /// Unpacks, verifies and warms an artifact.
+    fn load(&self, file: &Path, in_use: &[String]) -> Result<LoadedIndex, Refused> {
+        let key = self.verify_key.as_deref();
+        let manifest = artifact::inspect(file, key)?;
+        // Room is made before, from what nothing serves.
+        let unreadable = |error: std::io::Error| Refused { kind: "unreadable", reason: error.to_string() };
+        self.cache.trim(in_use, manifest.bytes.min(self.cache.bound)).map_err(unreadable)?;
+        let unpacked = artifact::open(file, &self.cache.dir, key, Some(&self.corpus), self.cache.bound)?;
+        self.open(&unpacked.dir, &unpacked.manifest.version())
     }
 
-    /// Reads, verifies and warms the artifact.
-    fn load(&self) -> Result<LoadedIndex, Refused> {
-        let unpacked = artifact::open(&self.source, &self.cache_dir, self.verify_key.as_deref(), Some(&self.corpus))
-            .map_err(|fault| Refused { kind: kind(&fault), reason: fault.to_string() })?;
+    fn open(&self, dir: &Path, version: &str) -> Result<LoadedIndex, Refused> {
         let refused = |fault: crate::index::reader::OpenFault| Refused { kind: "index", reason: fault.to_string() };
-        let index = LoadedIndex::open(&unpacked.dir, &self.corpus, &unpacked.manifest.version()).map_err(refused)?;
+        let index = LoadedIndex::open(dir, &self.corpus, version).map_err(refused)?;
         index.warm().map_err(refused)?;
+        // The cache gives up first what was used longest ago.
+        let _ = fs::File::open(dir).and_then(|dir| dir.set_modified(SystemTime::now()));
         Ok(index)
+    }
+
+    /// Refuses a pointer that is older than one that was followed before, in this life of the process or an earlier one.
+    fn check_sequence(&self, pointer: &Pointer) -> Result<(), Refused> {
+        let Some((seen, version)) = self.cache.sequence(&self.corpus) else { return Ok(()) };
+        if pointer.sequence > seen || (pointer.sequence == seen && pointer.latest.version == version) {
+            return Ok(());
+        }
+        let reason = format!(
+            "the pointer has sequence {} and version {}; sequence {seen} with version {version} was followed before",
+            pointer.sequence, pointer.latest.version
+        );
+        Err(Refused { kind: "replayed", reason })
     }
 }
 
@@ -93,17 +127,14 @@ fn kind(fault: &ArtifactFault) -> &'static str {
 pub(super) async fn follow(loader: Loader, app: App, poll: Duration, mut stopped: watch::Receiver<bool>) {
     let mut seen: Option<Stamp> = None;
     loop {
-        let work = {
-            let (loader, seen) = (loader.clone(), seen.clone());
-            tokio::task::spawn_blocking(move || look(&loader, seen.as_ref()))
-        };
-        match work.await {
-            Ok(Some((stamp, outcome))) => {
-                seen = stamp;
-                settle(&app, &loader.corpus, outcome);
+        tokio::select! {
+            look = look(&loader, &app, seen.as_ref()) => {
+                if let Some((stamp, outcome)) = look {
+                    seen = stamp;
+                    settle(&app, &loader.corpus, outcome);
+                }
             }
-            Ok(None) => {}
-            Err(error) => tracing::error!(corpus = loader.corpus, %error, "loading an artifact broke off"),
+            _ = stopped.wait_for(|stopped| *stopped) => return,
         }
         tokio::select! {
             () = tokio::time::sleep(poll) => {}
@@ -112,24 +143,77 @@ pub(super) async fn follow(loader: Loader, app: App, poll: Duration, mut stopped
     }
 }
 
-type Look = Option<(Option<Stamp>, Result<LoadedIndex, Refused>)>;
+type Looked = Option<(Option<Stamp>, Result<LoadedIndex, Refused>)>;
 
-/// `None` when the source is as it was.
-fn look(loader: &Loader, seen: Option<&Stamp>) -> Look {
-    let stamp = match loader.stamp() {
-        Ok(stamp) => stamp,
-        Err(error) => {
-            let reason = format!("{}: {error}", loader.source.display());
-            return Some((None, Err(Refused { kind: "unreadable", reason })));
+/// `None` when the source is as it was. Without a stamp the next look tries again.
+async fn look(loader: &Loader, app: &App, seen: Option<&Stamp>) -> Looked {
+    let found = loader.source.look(&loader.corpus, loader.verify_key.as_deref(), seen).await;
+    let in_use = app.shelf.in_use();
+    match found {
+        Ok(Look::Same) => None,
+        Err(fault) => Some((None, Err(fault.into()))),
+        Ok(Look::File(path, stamp)) => {
+            let outcome = load(loader, path.clone(), in_use).await;
+            // A file that changed while it was read is looked at again.
+            let settled = source::stamp_of(&path).is_ok_and(|after| after == stamp);
+            Some((settled.then_some(stamp), outcome))
         }
-    };
-    if seen == Some(&stamp) {
-        return None;
+        Ok(Look::Object(found, stamp)) => match source::fetch(*found, &loader.cache.dir, loader.cache.bound).await {
+            Ok((file, _)) => Some((Some(stamp), load(loader, file.path().to_owned(), in_use).await)),
+            Err(fault) => Some(failed(stamp, fault)),
+        },
+        Ok(Look::Pointer(pointer, place, stamp)) => {
+            if let Err(refused) = loader.check_sequence(&pointer) {
+                return Some((Some(stamp), Err(refused)));
+            }
+            let kept = loader.cache.dir.join(format!("{}-{}", loader.corpus, pointer.latest.version));
+            let outcome = if kept.is_dir() {
+                reopen(loader, kept, pointer.latest.version.clone()).await
+            } else {
+                match source::fetch_published(&place, &pointer.latest, &loader.cache.dir, loader.cache.bound).await {
+                    Ok(file) => load(loader, file.path().to_owned(), in_use).await,
+                    Err(fault) => return Some(failed(stamp, fault)),
+                }
+            };
+            let outcome = outcome.and_then(|index| noted(loader, &pointer, index));
+            Some((Some(stamp), outcome))
+        }
     }
-    let outcome = loader.load();
-    // A file that changed while it was read is looked at again.
-    let settled = loader.stamp().is_ok_and(|after| after == stamp);
-    Some((settled.then_some(stamp), outcome))
+}
+
+/// What cannot be reached is tried again; what is bad stays bad until the source changes.
+fn failed(stamp: Stamp, fault: SourceFault) -> (Option<Stamp>, Result<LoadedIndex, Refused>) {
+    let again = matches!(fault, SourceFault::Unreachable { .. });
+    ((!again).then_some(stamp), Err(fault.into()))
+}
+
+/// An index that was really loaded under a pointer makes its sequence number the one to beat.
+fn noted(loader: &Loader, pointer: &Pointer, index: LoadedIndex) -> Result<LoadedIndex, Refused> {
+    if index.version != pointer.latest.version {
+        let reason = format!("the artifact is version {}; the pointer says {}", index.version, pointer.latest.version);
+        return Err(Refused { kind: "corrupt", reason });
+    }
+    if let Err(error) = loader.cache.note_sequence(&loader.corpus, pointer.sequence, &index.version) {
+        tracing::warn!(corpus = loader.corpus, %error, "the sequence number cannot be kept over a restart");
+    }
+    Ok(index)
+}
+
+async fn load(loader: &Loader, file: PathBuf, in_use: Vec<String>) -> Result<LoadedIndex, Refused> {
+    let loader = loader.clone();
+    blocking(move || loader.load(&file, &in_use)).await
+}
+
+async fn reopen(loader: &Loader, dir: PathBuf, version: String) -> Result<LoadedIndex, Refused> {
+    let loader = loader.clone();
+    blocking(move || loader.open(&dir, &version)).await
+}
+
+async fn blocking(
+    work: impl FnOnce() -> Result<LoadedIndex, Refused> + Send + 'static,
+) -> Result<LoadedIndex, Refused> {
+    let broken_off = |error| Refused { kind: "index", reason: format!("loading broke off: {error}") };
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(broken_off(error)))
 }
 
 fn settle(app: &App, corpus: &str, outcome: Result<LoadedIndex, Refused>) {

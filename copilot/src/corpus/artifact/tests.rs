@@ -14,6 +14,7 @@ fn manifest(files: BTreeMap<String, String>) -> Manifest {
         chunks: 1,
         schema: schema::VERSION,
         tokenizer: tokenizer::VERSION,
+        bytes: 100_002,
         files,
     }
 }
@@ -41,7 +42,7 @@ impl Made {
     }
 
     fn open(&self, path: &Path, key: Option<&VerifyKey>) -> Result<Unpacked, ArtifactFault> {
-        open(path, &self.folder.path().join("cache"), key, Some("public"))
+        open(path, &self.folder.path().join("cache"), key, Some("public"), MAX_UNPACKED_BYTES)
     }
 
     fn cached(&self) -> usize {
@@ -149,9 +150,30 @@ fn other_corpora_and_versions_are_refused() {
     let mut made = Made::new();
     let path = made.pack(None);
     let cache = made.folder.path().join("cache");
-    let fault = open(&path, &cache, None, Some("member")).unwrap_err().to_string();
+    let fault = open(&path, &cache, None, Some("member"), MAX_UNPACKED_BYTES).unwrap_err().to_string();
     assert!(fault.contains("holds corpus `public`; expected `member`"), "{fault}");
     made.manifest.schema += 1;
     let fault = made.open(&made.pack(None), None).unwrap_err().to_string();
     assert!(fault.contains("build it again"), "{fault}");
+}
+
+#[test]
+fn bombs_and_absurd_sizes_are_refused_before_they_are_written() {
+    let made = Made::new();
+    let path = made.folder.path().join("hostile");
+    let regular = tar::EntryType::Regular;
+    let text = serde_json::to_vec(&made.manifest).unwrap();
+    // 64 MiB of zeros are a few kilobytes in the archive.
+    let zeros = vec![0; 64 << 20];
+    forged(&path, &[("manifest.json", regular, &text), ("data.store", regular, &zeros)]);
+    assert!(fs::metadata(&path).unwrap().len() < 1 << 20);
+    assert!(made.open(&path, None).unwrap_err().to_string().contains("more than the 100002 bytes"));
+    let mut boastful = made.manifest.clone();
+    boastful.bytes = u64::MAX;
+    forged(&path, &[("manifest.json", regular, &serde_json::to_vec(&boastful).unwrap())]);
+    assert!(made.open(&path, None).unwrap_err().to_string().contains("there is room for"));
+    let whole = made.pack(None);
+    let small = open(&whole, &made.folder.path().join("cache"), None, Some("public"), 1000).unwrap_err().to_string();
+    assert!(small.contains("there is room for 1000"), "{small}");
+    assert_eq!(made.cached(), 0);
 }

@@ -12,7 +12,7 @@ fn tree(files: &[(&str, &[u8])]) -> tempfile::TempDir {
 
 fn read_tree(files: &[(&str, &[u8])]) -> Result<Read, BuildFault> {
     let folder = tree(files);
-    read(folder.path(), &Site::new("https://docs.example.org/", true).unwrap(), |_, _| {})
+    read(&Documents::new(folder.path(), &Site::new("https://docs.example.org/", true).unwrap()), |_, _| {})
 }
 
 #[test]
@@ -77,7 +77,7 @@ fn bad_pages_are_skipped_by_name_and_the_rest_is_read() {
     assert_eq!(read.pages, 2);
     insta::assert_snapshot!(skipped.join("\n"), @r"
     a/README.md: a/index.md has the same URL https://docs.example.org/a/
-    draft.md: its front matter excludes it
+    draft.md: it asks to be left out
     empty.md: it has no text
     large.md: 4194305 bytes; a page has 4194304 at the most
     latin.md: byte 5 is not UTF-8
@@ -87,7 +87,7 @@ fn bad_pages_are_skipped_by_name_and_the_rest_is_read() {
 #[test]
 fn folders_without_pages_are_refused_in_one_sentence() {
     let site = Site::new("https://docs.example.org/", true).unwrap();
-    let fault = |path: &Path| read(path, &site, |_, _| {}).unwrap_err().to_string();
+    let fault = |path: &Path| read(&Documents::new(path, &site), |_, _| {}).unwrap_err().to_string();
     let folder = tree(&[("only.txt", b"x")]);
     assert!(fault(&folder.path().join("missing")).ends_with("does not exist"));
     assert!(fault(&folder.path().join("only.txt")).contains("is not a folder"));
@@ -99,7 +99,7 @@ fn a_loop_of_links_ends() {
     let folder = tree(&[("a/x.md", b"# X\n\ntext")]);
     std::os::unix::fs::symlink(folder.path(), folder.path().join("a/loop")).unwrap();
     let site = Site::new("https://docs.example.org/", true).unwrap();
-    assert_eq!(read(folder.path(), &site, |_, _| {}).unwrap().pages, 1);
+    assert_eq!(read(&Documents::new(folder.path(), &site), |_, _| {}).unwrap().pages, 1);
 }
 
 #[test]
@@ -108,6 +108,6 @@ fn a_link_to_a_page_elsewhere_is_not_followed() {
     let public = tree(&[("open.md", b"# Open\n\ntext")]);
     std::os::unix::fs::symlink(member.path().join("secret.md"), public.path().join("secret.md")).unwrap();
     let site = Site::new("https://docs.example.org/", true).unwrap();
-    let read = read(public.path(), &site, |_, _| {}).unwrap();
+    let read = read(&Documents::new(public.path(), &site), |_, _| {}).unwrap();
     assert_eq!((read.pages, read.chunks[0].page_title.as_str()), (1, "Open"));
 }

@@ -2,6 +2,10 @@ use proptest::prelude::*;
 
 use super::*;
 
+fn parse(source: &str) -> Page {
+    super::parse(source, Slug::default())
+}
+
 /// A page as lines that are easy to compare: `#id heading`, prose, and `[language] code`.
 fn shown(source: &str) -> String {
     let mut out = String::new();

@@ -1,121 +1,19 @@
-//! The real process: starts, switches indexes under load, refuses bad artifacts, drains.
-
-#![allow(clippy::unwrap_used, reason = "a test ends where its setting-up fails")]
+//! Starts, switches indexes under load, refuses bad artifacts, drains.
 
 use std::{
     collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::{Duration, Instant},
+    process::Command,
+    sync::{Arc, atomic::AtomicBool, atomic::Ordering},
 };
 
 use serde_json::Value;
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_copilot");
-/// Longest wait for anything; reached only when something is broken.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-struct Server {
-    child: Child,
-    http: String,
-    admin: String,
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // Already ended where the test waited for it.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn build(folder: &Path, corpus: &str, text: &str, out: &Path) {
-    let docs = folder.join("docs");
-    fs::create_dir_all(&docs).unwrap();
-    fs::write(docs.join("index.md"), format!("# Backups\n\n{text}\n")).unwrap();
-    let built = Command::new(PROGRAM)
-        .args(["index", "build"])
-        .arg(&docs)
-        .args(["--site-url", "https://docs.example.org/", "--corpus", corpus, "--out"])
-        .arg(out)
-        .output()
-        .unwrap();
-    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
-}
-
-fn start(folder: &Path, corpus: &Path, extra: &[&str]) -> Server {
-    let ready = folder.join("ready");
-    let mut child = Command::new(PROGRAM)
-        .args(["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--poll-seconds", "1"])
-        .args(["--insecure-no-grant", "--cache-dir"])
-        .arg(folder.join("cache"))
-        .arg("--ready-file")
-        .arg(&ready)
-        .args(["--corpus", &format!("public={}", corpus.display())])
-        .args(extra)
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let started = Instant::now();
-    while !ready.exists() {
-        assert!(started.elapsed() < PATIENCE && child.try_wait().unwrap().is_none(), "no ready file");
-        std::thread::yield_now();
-    }
-    let text: Value = serde_json::from_slice(&fs::read(&ready).unwrap()).unwrap();
-    let address = |name: &str| format!("http://{}", text["listeners"][name].as_str().unwrap());
-    Server { child, http: address("http"), admin: address("admin") }
-}
-
-async fn get(url: &str) -> (u16, Value) {
-    let response = reqwest::get(url).await.unwrap();
-    let status = response.status().as_u16();
-    (status, serde_json::from_str(&response.text().await.unwrap()).unwrap_or(Value::Null))
-}
-
-/// Asks again until `wanted` holds.
-async fn until(url: &str, wanted: impl Fn(u16, &Value) -> bool) -> Value {
-    let started = Instant::now();
-    loop {
-        let (status, body) = get(url).await;
-        if wanted(status, &body) {
-            return body;
-        }
-        assert!(started.elapsed() < PATIENCE, "{url}: {status} {body}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-}
-
-/// Puts a finished artifact in place in one step, as a publisher does.
-fn replace(from: &Path, to: &Path) {
-    let staged = to.with_extension("staged");
-    fs::copy(from, &staged).unwrap();
-    fs::rename(staged, to).unwrap();
-}
+use crate::server::{PROGRAM, Seen, build, get, load, replace, start, until};
 
 fn paths(folder: &Path) -> (PathBuf, PathBuf, PathBuf) {
     (folder.join("one.docsgate"), folder.join("two.docsgate"), folder.join("live.docsgate"))
-}
-
-type Seen = Arc<Mutex<BTreeSet<(String, String)>>>;
-
-async fn load(url: String, stop: Arc<AtomicBool>, seen: Seen) -> usize {
-    let mut count = 0;
-    while !stop.load(Ordering::Relaxed) {
-        let (status, body) = get(&url).await;
-        assert_eq!(status, 200, "{body}");
-        let version = body["index_version"].as_str().unwrap().to_owned();
-        let snippet = body["hits"][0]["snippet"].as_str().unwrap();
-        let edition = if snippet.contains("alpha") { "alpha" } else { "omega" };
-        assert!(snippet.contains(edition), "{snippet}");
-        seen.lock().unwrap().insert((version, edition.to_owned()));
-        count += 1;
-    }
-    count
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -206,11 +104,13 @@ async fn unsigned_artifacts_are_refused_when_a_key_is_set_and_a_stopped_server_e
 
 #[test]
 fn wrong_settings_end_with_a_sentence_and_exit_code_2() {
-    let cases: [(&[&str], &str); 4] = [
+    let cases: [(&[&str], &str); 6] = [
         (&["serve", "--insecure-no-grant", "--corpus", "public"], "expected NAME=SOURCE"),
         (&["serve", "--insecure-no-grant", "--corpus", "a=x", "--corpus", "a=y"], "given twice"),
         (&["serve", "--grant-key-file", "no-such-file", "--corpus", "a=x"], "--grant-key-file"),
         (&["serve", "--corpus", "a=x"], "--grant-key-file"),
+        (&["index", "build", ".", "--site-url", "docs.example.org", "--out", "x"], "--site-url"),
+        (&["index", "build", "src", "--out", "x"], "--site-url is missing"),
     ];
     for (args, expected) in cases {
         let output = Command::new(PROGRAM).args(args).output().unwrap();

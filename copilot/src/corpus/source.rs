@@ -1,0 +1,206 @@
+//! Where a server finds the artifact of a corpus, and whether there is a new one.
+
+use std::{
+    io::Write,
+    path::{Path, PathBuf},
+    time::SystemTime,
+};
+
+use object_store::{GetOptions, GetResult, ObjectStore};
+use sha2::{Digest, Sha256};
+use tokio_stream::StreamExt;
+
+use super::{
+    artifact::VerifyKey,
+    manifest::hex,
+    place::Place,
+    pointer::{self, Pointer, PointerFault, Published},
+};
+
+/// A corpus' source.
+#[derive(Debug, Clone)]
+pub enum Source {
+    /// One artifact, replaced in place.
+    File(PathBuf),
+    /// One artifact at an address, told apart by its `ETag`.
+    Object(Place, String),
+    /// A place with a pointer to the latest artifact. A folder may not be there yet.
+    Published(String),
+}
+
+/// What tells one state of a source from another without reading it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stamp(String);
+
+/// What a look found.
+#[derive(Debug)]
+pub enum Look {
+    /// Nothing new.
+    Same,
+    /// An artifact on this machine.
+    File(PathBuf, Stamp),
+    /// An artifact somewhere else that is to be fetched as it is.
+    Object(Box<GetResult>, Stamp),
+    /// A pointer to an artifact.
+    Pointer(Box<Pointer>, Place, Stamp),
+}
+
+/// Why a source gives nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceFault {
+    /// It cannot be reached or read.
+    #[error("{shown}: {cause}")]
+    Unreachable {
+        /// The source.
+        shown: String,
+        /// Why.
+        cause: String,
+    },
+    /// Its pointer is not followed.
+    #[error("{0}")]
+    Pointer(#[from] PointerFault),
+    /// What was fetched is not what the pointer says.
+    #[error("the artifact is corrupt: {0}")]
+    Corrupt(String),
+    /// More than there is room for.
+    #[error("the artifact is refused: {0}")]
+    TooLarge(String),
+}
+
+impl Source {
+    /// A file or folder, `https://…` (ending in `/`: a place with a pointer; else an artifact), or `s3://bucket/prefix`.
+    ///
+    /// # Errors
+    /// A sentence that says what was expected.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        if text.starts_with("s3://") || (text.contains("://") && text.ends_with('/')) {
+            Place::parse(text)?;
+            return Ok(Self::Published(text.to_owned()));
+        }
+        if let Some((folder, name)) = text.contains("://").then(|| text.rsplit_once('/')).flatten() {
+            return Ok(Self::Object(Place::parse(folder)?, name.to_owned()));
+        }
+        let path = PathBuf::from(text);
+        Ok(if text.ends_with('/') || path.is_dir() { Self::Published(text.to_owned()) } else { Self::File(path) })
+    }
+
+    /// Looks whether there is something other than what `seen` stands for.
+    ///
+    /// # Errors
+    /// [`SourceFault`]
+    pub async fn look(&self, corpus: &str, key: Option<&VerifyKey>, seen: Option<&Stamp>) -> Result<Look, SourceFault> {
+        match self {
+            Self::File(path) => {
+                let stamp = stamp_of(path).map_err(unreachable(&path.display().to_string()))?;
+                Ok(if seen == Some(&stamp) { Look::Same } else { Look::File(path.clone(), stamp) })
+            }
+            Self::Object(place, name) => match get(place, name, seen).await? {
+                Some((found, stamp)) => Ok(Look::Object(Box::new(found), stamp)),
+                None => Ok(Look::Same),
+            },
+            Self::Published(text) => {
+                let place =
+                    Place::parse(text).map_err(|cause| SourceFault::Unreachable { shown: text.clone(), cause })?;
+                let name = pointer::name(corpus);
+                let Some((found, stamp)) = get(&place, &name, seen).await? else { return Ok(Look::Same) };
+                if found.meta.size > pointer::MAX_BYTES {
+                    return Err(PointerFault::Corrupt(format!("{} bytes", found.meta.size)).into());
+                }
+                let shown = format!("{} {name}", place.shown);
+                let mut bytes = Vec::new();
+                read(*Box::new(found), pointer::MAX_BYTES, &shown, |part| bytes.extend_from_slice(part)).await?;
+                Ok(Look::Pointer(Box::new(Pointer::read(&bytes, corpus, key)?), place, stamp))
+            }
+        }
+    }
+}
+
+/// State of a file.
+///
+/// # Errors
+/// When it is not there.
+pub fn stamp_of(path: &Path) -> std::io::Result<Stamp> {
+    let data = std::fs::metadata(path)?;
+    let modified = data.modified().unwrap_or(SystemTime::UNIX_EPOCH);
+    let inode = std::os::unix::fs::MetadataExt::ino(&data);
+    Ok(Stamp(format!("{} {inode} {modified:?}", data.len())))
+}
+
+fn unreachable<E: std::fmt::Display>(shown: &str) -> impl FnOnce(E) -> SourceFault {
+    let shown = shown.to_owned();
+    move |error| SourceFault::Unreachable { shown, cause: error.to_string() }
+}
+
+/// `None` when it is as it was.
+async fn get(place: &Place, name: &str, seen: Option<&Stamp>) -> Result<Option<(GetResult, Stamp)>, SourceFault> {
+    let options = GetOptions { if_none_match: seen.map(|stamp| stamp.0.clone()), ..GetOptions::default() };
+    match place.store.get_opts(&place.path(name), options).await {
+        Ok(found) => {
+            let stamp = Stamp(
+                found.meta.e_tag.clone().unwrap_or_else(|| format!("{} {}", found.meta.size, found.meta.last_modified)),
+            );
+            // A server without conditional requests answers in full; the state tells as well.
+            Ok((seen != Some(&stamp)).then_some((found, stamp)))
+        }
+        Err(object_store::Error::NotModified { .. }) => Ok(None),
+        Err(error) => Err(unreachable(&format!("{} {name}", place.shown))(error)),
+    }
+}
+
+/// Reads a body of at most `most` bytes; what a server says of its length is not believed.
+async fn read(found: GetResult, most: u64, shown: &str, mut take: impl FnMut(&[u8])) -> Result<u64, SourceFault> {
+    let mut stream = found.into_stream();
+    let mut bytes = 0_u64;
+    while let Some(part) = stream.next().await {
+        let part = part.map_err(unreachable(shown))?;
+        bytes += part.len() as u64;
+        if bytes > most {
+            return Err(SourceFault::TooLarge(format!("{shown} has more than {most} bytes")));
+        }
+        take(&part);
+    }
+    Ok(bytes)
+}
+
+/// Fetches an artifact into a temporary file of `dir`.
+///
+/// # Errors
+/// [`SourceFault`]; the file is then gone.
+pub async fn fetch(found: GetResult, dir: &Path, room: u64) -> Result<(tempfile::NamedTempFile, String), SourceFault> {
+    let shown = dir.display().to_string();
+    let made = tempfile::Builder::new().prefix("fetching-").tempfile_in(dir).map_err(unreachable(&shown))?;
+    let mut hash = Sha256::new();
+    let mut written = Ok(());
+    read(found, room, "the artifact", |part| {
+        hash.update(part);
+        if written.is_ok() {
+            written = made.as_file().write_all(part);
+        }
+    })
+    .await?;
+    written.map_err(unreachable(&shown))?;
+    Ok((made, hex(&hash.finalize())))
+}
+
+/// Fetches what a pointer names and checks that it is that.
+///
+/// # Errors
+/// [`SourceFault`]; the file is then gone.
+pub async fn fetch_published(
+    place: &Place,
+    published: &Published,
+    dir: &Path,
+    room: u64,
+) -> Result<tempfile::NamedTempFile, SourceFault> {
+    if published.bytes > room {
+        return Err(SourceFault::TooLarge(format!("{} bytes; there is room for {room}", published.bytes)));
+    }
+    let Some((found, _)) = get(place, &published.artifact, None).await? else {
+        return Err(SourceFault::Corrupt("the store says that it is unchanged".to_owned()));
+    };
+    let (file, sha256) = fetch(found, dir, published.bytes).await?;
+    if sha256 != published.sha256 {
+        return Err(SourceFault::Corrupt(format!("{} has another digest than the pointer says", published.artifact)));
+    }
+    Ok(file)
+}

@@ -1,0 +1,7 @@
+//! The real process, from the outside.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test ends where its setting-up fails")]
+
+mod publish;
+mod serve;
+mod server;
