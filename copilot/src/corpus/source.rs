@@ -28,9 +28,16 @@ pub enum Source {
     Published(String),
 }
 
-/// What tells one state of a source from another without reading it.
+/// What tells one state of a source from another without fetching it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Stamp(String);
+pub struct Stamp {
+    text: String,
+    /// Taken so soon after a change that another one in the same second might bear the same name: it is fetched once more.
+    young: bool,
+}
+
+/// Web servers make an `ETag` of a time in whole seconds and of a size (RFC 9110, section 8.8.2.2).
+const YOUNG_SECONDS: i64 = 2;
 
 /// What a look found.
 #[derive(Debug)]
@@ -102,13 +109,18 @@ impl Source {
                 let place =
                     Place::parse(text).map_err(|cause| SourceFault::Unreachable { shown: text.clone(), cause })?;
                 let name = pointer::name(corpus);
-                let Some((found, stamp)) = get(&place, &name, seen).await? else { return Ok(Look::Same) };
+                // It is small, always of the same size, and replaced in place: its content tells, not its `ETag`.
+                let Some((found, _)) = get(&place, &name, None).await? else { return Ok(Look::Same) };
                 if found.meta.size > pointer::MAX_BYTES {
                     return Err(PointerFault::Corrupt(format!("{} bytes", found.meta.size)).into());
                 }
                 let shown = format!("{} {name}", place.shown);
                 let mut bytes = Vec::new();
                 read(*Box::new(found), pointer::MAX_BYTES, &shown, |part| bytes.extend_from_slice(part)).await?;
+                let stamp = Stamp { text: hex(&Sha256::digest(&bytes)), young: false };
+                if seen == Some(&stamp) {
+                    return Ok(Look::Same);
+                }
                 Ok(Look::Pointer(Box::new(Pointer::read(&bytes, corpus, key)?), place, stamp))
             }
         }
@@ -123,7 +135,7 @@ pub fn stamp_of(path: &Path) -> std::io::Result<Stamp> {
     let data = std::fs::metadata(path)?;
     let modified = data.modified().unwrap_or(SystemTime::UNIX_EPOCH);
     let inode = std::os::unix::fs::MetadataExt::ino(&data);
-    Ok(Stamp(format!("{} {inode} {modified:?}", data.len())))
+    Ok(Stamp { text: format!("{} {inode} {modified:?}", data.len()), young: false })
 }
 
 fn unreachable<E: std::fmt::Display>(shown: &str) -> impl FnOnce(E) -> SourceFault {
@@ -133,14 +145,17 @@ fn unreachable<E: std::fmt::Display>(shown: &str) -> impl FnOnce(E) -> SourceFau
 
 /// `None` when it is as it was.
 async fn get(place: &Place, name: &str, seen: Option<&Stamp>) -> Result<Option<(GetResult, Stamp)>, SourceFault> {
-    let options = GetOptions { if_none_match: seen.map(|stamp| stamp.0.clone()), ..GetOptions::default() };
+    let seen = seen.filter(|stamp| !stamp.young).map(|stamp| stamp.text.clone());
+    let options = GetOptions { if_none_match: seen.clone(), ..GetOptions::default() };
     match place.store.get_opts(&place.path(name), options).await {
         Ok(found) => {
-            let stamp = Stamp(
-                found.meta.e_tag.clone().unwrap_or_else(|| format!("{} {}", found.meta.size, found.meta.last_modified)),
-            );
+            let changed = found.meta.last_modified;
+            let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+            let age = i64::try_from(now.as_secs()).unwrap_or(i64::MAX).saturating_sub(changed.timestamp());
+            let text = found.meta.e_tag.clone().unwrap_or_else(|| format!("{} {changed}", found.meta.size));
+            let young = age.abs() < YOUNG_SECONDS;
             // A server without conditional requests answers in full; the state tells as well.
-            Ok((seen != Some(&stamp)).then_some((found, stamp)))
+            Ok((seen.as_ref() != Some(&text)).then_some((found, Stamp { text, young })))
         }
         Err(object_store::Error::NotModified { .. }) => Ok(None),
         Err(error) => Err(unreachable(&format!("{} {name}", place.shown))(error)),
