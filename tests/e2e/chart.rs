@@ -1,133 +1,112 @@
-//! The chart renders to what it should, by the real Helm.
+//! The chart, for every values file and every switch: rendered by the real Helm, held against published schemas, against
+//! itself and against what the binaries accept; and its pod, started as the kubelet would start it.
 
-use std::{
-    path::{Path, PathBuf},
-    process::{Command, Output},
-};
+mod contradictions;
+mod lines_up;
 
-use docsgate_harness::{authz, envoy, paths, tools};
-use serde_json::Value;
+mod release;
+mod schemas;
 
-const COMPLETE: [&str; 8] = [
-    "image.authz.repository=registry.example.org/docsgate/authz",
-    "image.authz.tag=0.1.0",
-    "image.copilot.repository=registry.example.org/docsgate/copilot",
-    "image.copilot.tag=0.1.0",
-    "grantKeySecret=grant",
-    "databaseSecret=database",
-    "copilot.artifacts.persistentVolumeClaim.claimName=docs-index",
-    "copilot.artifacts.persistentVolumeClaim.readOnly=true",
-];
-
-fn chart() -> PathBuf {
-    paths::repository().unwrap().join("charts/docsgate")
-}
-
-fn helm(arguments: &[&str], settings: &[&str]) -> Output {
-    let mut helm = Command::new(tools::helm().unwrap());
-    helm.args(arguments).arg(chart());
-    for setting in settings {
-        helm.args(["--set", setting]);
-    }
-    helm.output().unwrap()
-}
-
-/// Every object that the chart renders.
-fn rendered() -> Vec<Value> {
-    let output = helm(&["template", "docs"], &COMPLETE);
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    serde_saphyr::from_multiple(&String::from_utf8(output.stdout).unwrap()).unwrap()
-}
-
-fn object<'o>(objects: &'o [Value], kind: &str, name: &str) -> &'o Value {
-    let found = objects.iter().find(|object| object["kind"] == kind && object["metadata"]["name"] == name);
-    found.unwrap_or_else(|| panic!("no {kind} {name}"))
-}
-
-fn written(folder: &Path, name: &str, text: &Value) -> PathBuf {
-    let path = folder.join(name);
-    std::fs::write(&path, text.as_str().unwrap()).unwrap();
-    path
-}
+use docsgate_harness::{authz, envoy, paths};
+use release::{Release, TABLE, helm};
 
 #[test]
-fn the_chart_passes_helms_own_lint() {
-    let output = helm(&["lint", "--strict"], &COMPLETE);
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+fn every_release_passes_helms_own_lint() {
+    for release in TABLE {
+        let output = helm(&["lint", "--strict"], release.files, &release.settings());
+        let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{}: {said}", release.name);
+    }
 }
 
 #[test]
 fn the_charts_copies_are_current() {
     let repository = paths::repository().unwrap();
     for (copy, original) in [("envoy.yaml", "envoy/sidecar.yaml"), ("policy.yaml", "policies/dev/policy.yaml")] {
-        let copied = std::fs::read_to_string(chart().join("files").join(copy)).unwrap();
+        let copied = std::fs::read_to_string(release::chart().join("files").join(copy)).unwrap();
         let written = std::fs::read_to_string(repository.join(original)).unwrap();
         assert!(copied == written, "copy {original} to charts/docsgate/files/{copy}");
     }
 }
 
 #[test]
-fn the_rendered_configuration_is_what_the_binaries_accept() {
-    let objects = rendered();
-    let folder = tempfile::tempdir().unwrap();
-    let bootstrap = &object(&objects, "ConfigMap", "docs-envoy")["data"]["envoy.yaml"];
-    envoy::validate(&written(folder.path(), "envoy.yaml", bootstrap)).unwrap_or_else(|error| panic!("{error:#}"));
-    let policy = &object(&objects, "ConfigMap", "docs-policy")["data"]["policy.yaml"];
-    let policy = written(folder.path(), "policy.yaml", policy);
-    authz::command(&["check", policy.to_str().unwrap()]).unwrap_or_else(|error| panic!("{error:#}"));
-}
-
-#[test]
-fn selectors_ports_mounts_and_security_line_up() {
-    let objects = rendered();
-    let deployment = &object(&objects, "Deployment", "docs-gate")["spec"];
-    let pod = &deployment["template"]["spec"];
-    let labels = deployment["template"]["metadata"]["labels"].as_object().unwrap();
-    for selector in [
-        &deployment["selector"]["matchLabels"],
-        &object(&objects, "Service", "docs-gate")["spec"]["selector"],
-        &object(&objects, "PodDisruptionBudget", "docs-gate")["spec"]["selector"]["matchLabels"],
-        &object(&objects, "NetworkPolicy", "docs-gate")["spec"]["podSelector"]["matchLabels"],
-    ] {
-        let selector = selector.as_object().unwrap();
-        assert!(!selector.is_empty() && selector.iter().all(|(name, value)| labels.get(name) == Some(value)));
-    }
-    assert_eq!(pod["automountServiceAccountToken"], false);
-    assert_eq!(pod["securityContext"]["runAsNonRoot"], true);
-    let volumes: Vec<&str> =
-        pod["volumes"].as_array().unwrap().iter().map(|volume| volume["name"].as_str().unwrap()).collect();
-    let containers: Vec<&Value> =
-        ["initContainers", "containers"].iter().flat_map(|kind| pod[kind].as_array().unwrap()).collect();
-    assert_eq!(containers.len(), 3);
-    for container in containers {
-        let security = &container["securityContext"];
-        assert_eq!(security["allowPrivilegeEscalation"], false, "{container}");
-        assert_eq!(security["readOnlyRootFilesystem"], true);
-        assert_eq!(security["capabilities"]["drop"][0], "ALL");
-        for mount in container["volumeMounts"].as_array().unwrap() {
-            assert!(volumes.contains(&mount["name"].as_str().unwrap()), "{mount}");
-            assert!(mount.get("subPath").is_none(), "a subPath mount never follows a change");
+fn every_rendered_configuration_is_what_the_binaries_accept() {
+    let (mut bootstraps, mut policies) = (Vec::new(), Vec::new());
+    for release in TABLE {
+        for map in release.objects().iter().filter(|object| object["kind"] == "ConfigMap") {
+            let data = &map["data"];
+            if let Some(text) = data["envoy.yaml"].as_str() {
+                bootstraps.push((release.name, text.to_owned()));
+            }
+            if let Some(text) = data["policy.yaml"].as_str() {
+                policies.push((release.name, text.to_owned()));
+            }
         }
     }
-    let service = &object(&objects, "Service", "docs-gate")["spec"]["ports"][0]["targetPort"];
-    assert_eq!(&pod["containers"][0]["ports"][0]["name"], service);
+    assert!(bootstraps.len() == TABLE.len() && policies.len() > TABLE.len());
+    let folder = tempfile::tempdir().unwrap();
+    for (kind, mut texts) in [("envoy", bootstraps), ("policy", policies)] {
+        texts.sort_by(|one, other| one.1.cmp(&other.1));
+        texts.dedup_by(|one, other| one.1 == other.1);
+        assert!(kind != "envoy" || texts.len() > 1, "copilot apart has a bootstrap of its own");
+        for (release, text) in texts {
+            let file = folder.path().join(format!("{kind}-{release}.yaml"));
+            std::fs::write(&file, text).unwrap();
+            let accepted = match kind {
+                "envoy" => envoy::validate(&file),
+                _ => authz::command(&["check", file.to_str().unwrap()]).map(drop),
+            };
+            accepted.unwrap_or_else(|error| panic!("{release}: {error:#}"));
+        }
+    }
 }
 
 #[test]
-fn values_that_are_missing_or_contradict_are_refused_with_what_to_set() {
+fn no_release_asks_for_more_than_pod_security_restricted_allows() {
+    for release in TABLE {
+        for (workload, pod) in release.pods() {
+            let at = format!("{} {workload}", release.name);
+            let security = &pod["securityContext"];
+            assert_eq!(security["runAsNonRoot"], true, "{at}");
+            assert_eq!(security["seccompProfile"]["type"], "RuntimeDefault", "{at}");
+            for forbidden in ["hostNetwork", "hostPID", "hostIPC"] {
+                assert!(pod[forbidden].is_null(), "{at}");
+            }
+            assert_eq!(pod["automountServiceAccountToken"], false, "{at}");
+            for container in release::containers(&pod) {
+                let security = &container["securityContext"];
+                assert_eq!(security["allowPrivilegeEscalation"], false, "{at} {container}");
+                assert_eq!(security["readOnlyRootFilesystem"], true, "{at}");
+                assert_eq!(security["capabilities"]["drop"][0], "ALL", "{at}");
+                assert!(security["privileged"].is_null() && security["capabilities"]["add"].is_null(), "{at}");
+                for needed in ["cpu", "memory"] {
+                    assert!(container["resources"]["requests"][needed].is_string(), "{at}");
+                }
+                assert!(container["resources"]["limits"]["memory"].is_string(), "{at}");
+                let image = container["image"].as_str().unwrap();
+                assert!(image.contains('@') || image.rsplit('/').next().unwrap().contains(':'), "{at} {image}");
+            }
+        }
+    }
+}
+
+/// What a values file leaves to the operator, and nothing else, is asked for: each with the sentence that says what to set.
+#[test]
+fn what_is_missing_is_said() {
+    let release = Release::of("bare", &[], &[]);
     for (left_out, said) in [
-        ("grantKeySecret", "set grantKeySecret"),
+        (
+            "grantKeySecret",
+            "set grantKeySecret to the name of a Secret with the key grant.keys, or externalSecrets.grantKey",
+        ),
         ("image.authz.repository", "set image.authz.repository"),
         ("image.copilot.tag", "set image.copilot.tag or image.copilot.digest"),
-        ("copilot.artifacts", "set copilot.artifacts"),
+        ("copilot.artifacts", "set copilot.artifacts to a volume"),
     ] {
-        let settings: Vec<&str> = COMPLETE.into_iter().filter(|setting| !setting.starts_with(left_out)).collect();
-        let output = helm(&["template", "docs"], &settings);
+        let settings: Vec<String> =
+            release.settings().into_iter().filter(|setting| !setting.starts_with(left_out)).collect();
+        let output = helm(&["template", "docs"], &[], &settings);
         let error = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(!output.status.success() && error.contains(said), "{left_out}: {error}");
     }
-    let mut unknown = COMPLETE.to_vec();
-    unknown.push("replica=3");
-    let error = String::from_utf8_lossy(&helm(&["template", "docs"], &unknown).stderr).into_owned();
-    assert!(error.contains("replica"), "{error}");
 }

@@ -38,7 +38,7 @@ impl Portal {
 
     /// Compiled by the real compiler, in its strict mode.
     fn typescript(folder: &Path, node: PathBuf, npm: &Path) -> Self {
-        let modules = node::portal_modules(npm).unwrap();
+        let modules = node::modules(npm, "portal").unwrap();
         std::os::unix::fs::symlink(modules.join("node_modules"), folder.join("node_modules")).unwrap();
         fs::copy(modules.join("package.json"), folder.join("package.json")).unwrap();
         fs::write(folder.join("portal.ts"), example("portal.ts")).unwrap();

@@ -102,12 +102,7 @@ async fn speed(redis: &Redis, in_flight: usize, lease: u32) -> Result<()> {
     let fallbacks = text.lines().find_map(|line| line.strip_prefix("docsgate_authz_limit_fallbacks_total "));
     let what = if lease == 0 { "without leases".to_owned() } else { format!("leases of {lease}") };
     let fallbacks = fallbacks.context("no metric of fallbacks")?;
-    println!(
-        "| {what} | {in_flight} | {rate:.0} | {:.1} | {:.1} | {fallbacks} of {} |",
-        at(50),
-        at(99),
-        times.len()
-    );
+    println!("| {what} | {in_flight} | {rate:.0} | {:.1} | {:.1} | {fallbacks} of {} |", at(50), at(99), times.len());
     Ok(())
 }
 

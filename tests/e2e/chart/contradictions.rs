@@ -1,0 +1,54 @@
+//! Values that contradict each other: Helm stops with the sentence that says what to set.
+
+use super::release::{Release, helm};
+
+/// Settings beside those of the bare release, and what must be said.
+const TABLE: &[(&[&str], &str)] = &[
+    (&["replicas=0"], "replicas is 0 and podDisruptionBudget.enabled is true"),
+    (
+        &["replicas=0", "podDisruptionBudget.enabled=false", "autoscaling.enabled=true"],
+        "set autoscaling.enabled=false or replicas to 1 or more",
+    ),
+    (
+        &["autoscaling.enabled=true", "autoscaling.minReplicas=5", "autoscaling.maxReplicas=2"],
+        "autoscaling.minReplicas (5) is more than autoscaling.maxReplicas (2)",
+    ),
+    (
+        &["externalSecrets.grantKey.key=a", "externalSecrets.store.name=vault"],
+        "grantKeySecret and externalSecrets.grantKey are all set and name one secret: keep one of them",
+    ),
+    (
+        &["databaseSecret=a", "sealedSecrets.databaseUrl=AgB"],
+        "databaseSecret and sealedSecrets.databaseUrl are all set and name one secret",
+    ),
+    (&["externalSecrets.databaseUrl.key=a"], "set externalSecrets.store.name to the SecretStore that has it"),
+    (&["migrations.enabled=true"], "set migrations.databaseSecret to the name of a Secret with the key url"),
+    (&["ingress.enabled=true"], "set ingress.host to the name that readers use"),
+    (
+        &["ingress.enabled=true", "ingress.host=a.example", "ingress.clusterIssuer=x"],
+        "set ingress.tlsSecret to the name of the Secret that cert-manager shall write",
+    ),
+    (&["httpRoute.enabled=true"], "set httpRoute.parentRefs to the Gateway"),
+    (&["copilot.autoscaling.enabled=true"], "set copilot.separate=true, or scale the gate with autoscaling"),
+    (
+        &["copilot.corpora.public=s3://a/b", "copilot.corpora.member=s3://a/b"],
+        "copilot.artifacts is set, but no corpus of copilot.corpora lies below /artifacts",
+    ),
+    // By the schema, before any template.
+    (&["replica=3"], "replica"),
+    (&["replicas=many"], "replicas"),
+    (&["image.authz.tag=latest"], "image.authz.tag"),
+    (&["copilot.corpora.public=relative/path"], "copilot.corpora.public"),
+    (&["service.type=ExternalName"], "service.type"),
+];
+
+#[test]
+fn contradictions_stop_with_what_to_set() {
+    let bare = Release::of("bare", &[], &[]).settings();
+    for (settings, said) in TABLE {
+        let all: Vec<String> = bare.iter().cloned().chain(settings.iter().map(ToString::to_string)).collect();
+        let output = helm(&["template", "docs"], &[], &all);
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success() && error.contains(said), "{settings:?}: {error}");
+    }
+}
