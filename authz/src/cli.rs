@@ -4,6 +4,7 @@
 
 pub mod check;
 pub mod database;
+pub mod drain;
 pub mod explain;
 pub mod replay;
 pub mod test;
@@ -27,6 +28,8 @@ pub struct Cli {
 enum Command {
     /// Answer Envoy's Check requests.
     Serve(Box<ServeConfig>),
+    /// Tell Envoy to let go of its clients, before a pod ends.
+    Drain(drain::DrainArgs),
     /// Validate a policy.
     Check(check::CheckArgs),
     /// Run the cases that lie beside a policy.
@@ -70,6 +73,7 @@ pub fn main(cli: Cli) -> ExitCode {
     let result = runtime.block_on(async {
         match cli.command {
             Command::Serve(config) => serve::run(*config).await.map(|()| ExitCode::SUCCESS),
+            Command::Drain(args) => drain::run(&args).await.map(|()| ExitCode::SUCCESS),
             Command::Check(args) => check::run(&args),
             Command::Migrate(args) => database::migrate(&args).await,
             Command::Member(args) => database::member(&args).await,

@@ -3,6 +3,7 @@
 
 mod contradictions;
 mod lines_up;
+mod pod;
 
 mod release;
 mod schemas;
