@@ -67,7 +67,7 @@ impl CheckService {
 
         let asked = response::Asked::new(raw.as_ref(), view.as_ref().ok(), now);
         let (response, decision) = self.answerer.render(decision, &asked, &policy);
-        self.metrics.record(&decision, started.elapsed());
+        self.metrics.record(&decision, asked.id, started.elapsed());
         log(&decision, &asked, started.elapsed());
         if self.audit.wanted() {
             let (id, subject) = (asked.id.to_owned(), self.answerer.pseudonym(&decision));

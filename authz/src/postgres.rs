@@ -5,6 +5,8 @@
 //! only while there is no primary, and an endpoint on an older timeline than one that was seen is refused: it is a
 //! primary that was replaced and does not know it yet.
 
+mod meters;
+
 use std::{
     fmt,
     str::FromStr,
@@ -15,6 +17,7 @@ use std::{
     time::Duration,
 };
 
+use prometheus_client::{metrics::counter::Counter, registry::Registry};
 use sqlx::{
     ConnectOptions, PgPool, Row,
     postgres::{PgConnectOptions, PgPoolOptions},
@@ -148,6 +151,7 @@ pub struct Database {
     /// Index of the endpoint in use, or [`NONE`].
     active: AtomicUsize,
     newest_timeline: AtomicI64,
+    switches: Counter,
     /// Index of the primary; changes tell listeners to move.
     primary: watch::Sender<Option<usize>>,
 }
@@ -167,8 +171,14 @@ impl Database {
             endpoints: endpoints.collect(),
             active: AtomicUsize::new(NONE),
             newest_timeline: AtomicI64::new(0),
+            switches: Counter::default(),
             primary: watch::Sender::new(None),
         })
+    }
+
+    /// Registers the metrics of these endpoints.
+    pub fn measure(self: &Arc<Self>, registry: &mut Registry) {
+        meters::register(self, registry);
     }
 
     /// Asks every endpoint who it is, for ever, and moves when the primary does.
@@ -211,6 +221,9 @@ impl Database {
         let before = self.active.swap(index, Ordering::Relaxed);
         if before == index {
             return;
+        }
+        if before != NONE {
+            self.switches.inc();
         }
         match self.endpoints.get(index) {
             Some(endpoint) if primary => tracing::info!(endpoint = endpoint.name, "the database's primary"),

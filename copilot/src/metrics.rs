@@ -1,6 +1,6 @@
 //! Counters and durations, named in one place.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
@@ -58,6 +58,7 @@ pub struct Metrics {
     switches: Family<Corpus, Counter>,
     index: Family<Version, Gauge>,
     sections: Family<Corpus, Gauge>,
+    loaded: Family<Corpus, Gauge>,
 }
 
 /// Upper bounds of the durations' buckets.
@@ -77,6 +78,7 @@ impl Default for Metrics {
             switches: Family::default(),
             index: Family::default(),
             sections: Family::default(),
+            loaded: Family::default(),
         };
         metrics.registered()
     }
@@ -95,6 +97,8 @@ impl Metrics {
         r.register("index_switches", "Indexes taken into service", self.switches.clone());
         r.register("index_info", "Version of the index in service", self.index.clone());
         r.register("index_sections", "Sections in service", self.sections.clone());
+        let help = "When the index in service was taken into service";
+        r.register("index_loaded_timestamp_seconds", help, self.loaded.clone());
         self
     }
 
@@ -132,6 +136,8 @@ impl Metrics {
     /// An index that was taken into service.
     pub fn switched(&self, corpus: &str) {
         self.switches.get_or_create(&Corpus { corpus: corpus.to_owned() }).inc();
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+        self.loaded.get_or_create(&Corpus { corpus: corpus.to_owned() }).set(i64::try_from(now).unwrap_or(i64::MAX));
     }
 
     /// All metrics as OpenMetrics text.

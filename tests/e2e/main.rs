@@ -24,6 +24,7 @@ mod headers;
 mod identity;
 mod ingress;
 mod limits;
+mod monitoring;
 mod paths;
 mod policy;
 mod portal;

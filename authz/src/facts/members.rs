@@ -76,6 +76,9 @@ impl Members {
         registry: &mut Registry,
     ) -> Arc<Self> {
         let database = database.map(|urls| Database::new(&urls));
+        if let Some(database) = &database {
+            database.measure(registry);
+        }
         let listen = listen.map(|urls| Database::new(&urls));
         let members = Arc::new(Self {
             entries: Cache::builder().max_capacity(policy.max_entries.into()).build(),
