@@ -5,7 +5,7 @@ mod contradictions;
 mod lines_up;
 mod pod;
 
-mod release;
+pub(crate) mod release;
 mod schemas;
 
 use docsgate_harness::{authz, envoy, paths};

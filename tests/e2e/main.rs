@@ -29,5 +29,6 @@ mod paths;
 mod policy;
 mod portal;
 mod protocol;
+mod runbooks;
 mod shared_limits;
 mod tls;

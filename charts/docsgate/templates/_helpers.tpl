@@ -113,6 +113,7 @@ topologySpreadConstraints:
   args:
     - serve
     - --cache-dir=/var/cache/docsgate
+    - --cache-size={{ .Values.copilot.cacheSize }}B
     {{- range $name, $source := .Values.copilot.corpora }}
     - --corpus={{ $name }}={{ $source }}
     {{- end }}
@@ -156,7 +157,8 @@ topologySpreadConstraints:
 {{/* Its volumes, without the grant keys, which the gate has as well. */}}
 {{- define "docsgate.copilotVolumes" -}}
 - name: cache
-  emptyDir: {sizeLimit: {{ .Values.copilot.cacheSize }}}
+  # What is served and the version before it stay even past the cache's size, and an artifact is fetched beside them.
+  emptyDir: {sizeLimit: {{ mul 2 (regexFind "^[0-9]+" .Values.copilot.cacheSize | int) }}{{ regexFind "[MG]i$" .Values.copilot.cacheSize }}}
 {{- with .Values.copilot.artifacts }}
 - name: artifacts
   {{- toYaml . | nindent 2 }}

@@ -8,9 +8,9 @@ use serde_json::Value;
 
 /// One way to install the chart.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Release {
-    pub(super) name: &'static str,
-    pub(super) files: &'static [&'static str],
+pub(crate) struct Release {
+    pub(crate) name: &'static str,
+    pub(crate) files: &'static [&'static str],
     extra: &'static [&'static str],
 }
 
@@ -29,11 +29,11 @@ const BARE: [&str; 3] = [
 ];
 
 impl Release {
-    pub(super) const fn of(name: &'static str, files: &'static [&'static str], extra: &'static [&'static str]) -> Self {
+    pub(crate) const fn of(name: &'static str, files: &'static [&'static str], extra: &'static [&'static str]) -> Self {
         Self { name, files, extra }
     }
 
-    pub(super) fn settings(&self) -> Vec<String> {
+    pub(crate) fn settings(&self) -> Vec<String> {
         let bare: &[&str] = if self.files.is_empty() { &BARE } else { &[] };
         let given = |field: &str| self.extra.iter().any(|setting| setting.starts_with(field));
         let all = IMAGES.iter().chain(bare).chain(self.extra);
@@ -46,14 +46,14 @@ impl Release {
     }
 
     /// Every object that Helm renders.
-    pub(super) fn objects(&self) -> Vec<Value> {
+    pub(crate) fn objects(&self) -> Vec<Value> {
         let output = helm(&["template", "docs", "--namespace", "docs"], self.files, &self.settings());
         assert!(output.status.success(), "{}: {}", self.name, String::from_utf8_lossy(&output.stderr));
         serde_saphyr::from_multiple(&String::from_utf8(output.stdout).unwrap()).unwrap()
     }
 
     /// The pods of its workloads, by the name of the workload.
-    pub(super) fn pods(&self) -> Vec<(String, Value)> {
+    pub(crate) fn pods(&self) -> Vec<(String, Value)> {
         let workloads = self.objects().into_iter().filter(|object| object["spec"]["template"]["spec"].is_object());
         workloads
             .map(|workload| {
@@ -65,15 +65,15 @@ impl Release {
 }
 
 /// Containers and native sidecars of a pod.
-pub(super) fn containers(pod: &Value) -> impl Iterator<Item = &Value> {
+pub(crate) fn containers(pod: &Value) -> impl Iterator<Item = &Value> {
     ["initContainers", "containers"].into_iter().filter_map(|kind| pod[kind].as_array()).flatten()
 }
 
-pub(super) fn chart() -> PathBuf {
+pub(crate) fn chart() -> PathBuf {
     paths::repository().unwrap().join("charts/docsgate")
 }
 
-pub(super) fn helm(arguments: &[&str], files: &[&str], settings: &[String]) -> Output {
+pub(crate) fn helm(arguments: &[&str], files: &[&str], settings: &[String]) -> Output {
     let mut helm = Command::new(tools::helm().unwrap());
     helm.args(arguments).arg(chart());
     for file in files {
@@ -87,7 +87,7 @@ pub(super) fn helm(arguments: &[&str], files: &[&str], settings: &[String]) -> O
 }
 
 /// Every values file and every switch.
-pub(super) const TABLE: &[Release] = &[
+pub(crate) const TABLE: &[Release] = &[
     Release::of("bare", &[], &[]),
     Release::of("doks", &["values-doks.yaml"], &[]),
     Release::of("rke2", &["values-rke2.yaml"], &[]),
