@@ -8,7 +8,10 @@ use std::{
 use authz_core::decision::{Decision, Outcome};
 use prometheus_client::{
     encoding::EncodeLabelSet,
-    metrics::{counter::Counter, exemplar::HistogramWithExemplars, family::Family, histogram::exponential_buckets},
+    metrics::{
+        counter::Counter, exemplar::HistogramWithExemplars, family::Family, gauge::Gauge,
+        histogram::exponential_buckets,
+    },
     registry::Registry,
 };
 use tracing_subscriber::{EnvFilter, layer::SubscriberExt, util::SubscriberInitExt};
@@ -50,6 +53,18 @@ struct DecisionLabels {
     corpus: String,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct BuildLabels {
+    version: &'static str,
+    revision: &'static str,
+}
+
+impl Default for BuildLabels {
+    fn default() -> Self {
+        Self { version: env!("CARGO_PKG_VERSION"), revision: crate::revision::REVISION.unwrap_or("unknown") }
+    }
+}
+
 /// Counts and times decisions.
 #[derive(Debug)]
 pub struct DecisionMetrics {
@@ -74,6 +89,9 @@ impl DecisionMetrics {
             metrics.decisions.clone(),
         );
         registry.register("docsgate_authz_decision_seconds", "Time to decide", metrics.seconds.clone());
+        let build = Family::<BuildLabels, Gauge>::default();
+        build.get_or_create(&BuildLabels::default()).set(1);
+        registry.register("docsgate_authz_build_info", "Version and commit of this program; always 1", build);
         Arc::new(metrics)
     }
 

@@ -6,7 +6,7 @@ mod lines_up;
 mod pod;
 
 pub(crate) mod release;
-mod schemas;
+pub(crate) mod schemas;
 
 use docsgate_harness::{authz, envoy, paths};
 use release::{Release, TABLE, helm};
@@ -109,5 +109,20 @@ fn what_is_missing_is_said() {
         let output = helm(&["template", "docs"], &[], &settings);
         let error = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(!output.status.success() && error.contains(said), "{left_out}: {error}");
+    }
+}
+
+/// Every value, and every one a level below, is in the chart's README.
+#[test]
+fn every_value_is_documented() {
+    let readme = std::fs::read_to_string(release::chart().join("README.md")).unwrap();
+    let values: serde_json::Value =
+        serde_saphyr::from_str(&std::fs::read_to_string(release::chart().join("values.yaml")).unwrap()).unwrap();
+    for (name, value) in values.as_object().unwrap() {
+        let row = readme.lines().filter(|line| line.contains(&format!("`{name}"))).collect::<String>();
+        assert!(!row.is_empty(), "{name} is not in charts/docsgate/README.md");
+        for inner in value.as_object().into_iter().flatten().map(|(inner, _)| inner) {
+            assert!(row.contains(&format!("{inner}`")), "{name}.{inner} is not in charts/docsgate/README.md");
+        }
     }
 }

@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod argocd;
 mod backend;
 mod gate;
 mod wire;
@@ -29,6 +30,7 @@ mod paths;
 mod policy;
 mod portal;
 mod protocol;
+mod release;
 mod runbooks;
 mod shared_limits;
 mod tls;

@@ -3,16 +3,17 @@
 //! Coverage instrumentation needs no nightly compiler; the address sanitizer would, and `unsafe` is forbidden here, so it
 //! is left out.
 
-use std::ffi::OsString;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use docsgate_harness::{interrupt, paths};
 
-/// The release of cargo-fuzz that is brought when there is none on `PATH`.
+use crate::cargo_tool;
+
+/// The release of cargo-fuzz.
 const CARGO_FUZZ: &str = "0.13.2";
 
 /// Options of the fuzz run.
@@ -34,7 +35,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     if let Some(unknown) = options.targets.iter().find(|target| !known.contains(target)) {
         bail!("there is no fuzz target `{unknown}`; there are {}", known.join(", "));
     }
-    let program = cargo_fuzz(&folder)?;
+    let program = cargo_tool::bring("cargo-fuzz", CARGO_FUZZ)?;
     let fuzz = |arguments: &[&str]| -> Result<bool> {
         let mut command = Command::new(&program);
         command.arg("fuzz").args(arguments).current_dir(&folder);
@@ -75,29 +76,4 @@ fn targets(folder: &Path) -> Result<Vec<String>> {
         entries.flatten().filter_map(|entry| Some(entry.path().file_stem()?.to_str()?.to_owned())).collect();
     names.sort();
     Ok(names)
-}
-
-/// cargo-fuzz from `PATH`, or a pinned one that is installed below `.tools/`.
-fn cargo_fuzz(folder: &Path) -> Result<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    if let Some(found) = std::env::split_paths(&path).map(|entry| entry.join("cargo-fuzz")).find(|file| file.is_file())
-    {
-        return Ok(found);
-    }
-    let root = folder.parent().context("fuzz/ has no parent")?.join(format!(".tools/cargo-fuzz-{CARGO_FUZZ}"));
-    let program = root.join("bin/cargo-fuzz");
-    if !program.is_file() {
-        crate::say(&format!("fuzz: installing cargo-fuzz {CARGO_FUZZ}"));
-        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
-        let version = format!("={CARGO_FUZZ}");
-        let status = Command::new(cargo)
-            .args(["install", "--quiet", "--locked", "cargo-fuzz", "--version", &version, "--root"])
-            .arg(&root)
-            .status()
-            .context("cannot run cargo install")?;
-        if !status.success() {
-            bail!("cargo-fuzz {CARGO_FUZZ} could not be installed; cargo's messages are above");
-        }
-    }
-    Ok(program)
 }

@@ -1,4 +1,4 @@
-//! Developer commands: demo, test, fuzz, tidy, tools.
+//! Developer commands: demo, test, fuzz, image, tidy, tools.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -7,8 +7,10 @@ use clap::{Parser, Subcommand};
 use docsgate_harness::interrupt::Interrupted;
 
 mod build;
+mod cargo_tool;
 mod demo;
 mod fuzz;
+mod image;
 mod test;
 mod tidy;
 mod tools;
@@ -29,6 +31,8 @@ enum Command {
     Test(test::Options),
     /// Run the fuzz targets, each for some seconds.
     Fuzz(fuzz::Options),
+    /// Build the images' binaries as images/Containerfile does, and run them with nothing but what the images hold.
+    Image,
     /// Check what no compiler checks: file lengths, links, forbidden strings.
     Tidy,
     /// Bring the pinned tools (Envoy, Postgres, Helm) into .tools/.
@@ -40,6 +44,7 @@ fn main() -> ExitCode {
         Command::Demo(options) => demo::run(&options),
         Command::Test(options) => test::run(&options),
         Command::Fuzz(options) => fuzz::run(&options),
+        Command::Image => image::run(),
         Command::Tidy => tidy::run(),
         Command::Tools(options) => tools::run(&options),
     };

@@ -28,6 +28,8 @@ struct Lease {
     quota: Quota,
     tokens: u32,
     until: Timestamp,
+    /// While a request is asking for more, others take their cost alone: what several got at once could not be held.
+    asking_until: Timestamp,
     /// What Redis had left beyond the lease, and how full the bucket was.
     remaining: u32,
     reset_after: Duration,
@@ -69,8 +71,13 @@ impl Leases {
     /// Tokens to take beyond the cost: none for a key that was not asked lately. Never so many that the replicas
     /// together could hold more than half of the burst.
     pub(super) fn wanted(&self, key: u64, charge: &Charge, policy: &RedisPolicy, now: Timestamp) -> u32 {
-        let lately = self.shard(key).get(&key).is_some_and(|lease| lease.until > now);
-        if lately { policy.lease.min(charge.quota.burst / (2 * policy.replicas)) } else { 0 }
+        let mut shard = self.shard(key);
+        let Some(lease) = shard.get_mut(&key).filter(|lease| lease.until > now && lease.asking_until <= now) else {
+            return 0;
+        };
+        lease.asking_until = now.plus(policy.timeout);
+        let most = policy.lease.min(charge.quota.burst / (2 * policy.replicas));
+        most.saturating_sub(lease.tokens)
     }
 
     /// Keeps what Redis gave beyond the cost.
@@ -86,8 +93,14 @@ impl Leases {
             }
         }
         let (until, remaining) = (now.plus(policy.lease_time), told.state.remaining);
-        let fresh =
-            Lease { quota: charge.quota, tokens: told.extra, until, remaining, reset_after: told.state.reset_after };
+        let fresh = Lease {
+            quota: charge.quota,
+            tokens: told.extra,
+            until,
+            asking_until: Timestamp::default(),
+            remaining,
+            reset_after: told.state.reset_after,
+        };
         match shard.entry(key) {
             Entry::Vacant(place) => {
                 place.insert(fresh);
@@ -98,7 +111,9 @@ impl Leases {
                 let tokens = left.saturating_add(told.extra).min(policy.lease);
                 // What is left of an older lease lives no longer than that one did, unless there is something new.
                 let until = if told.extra == 0 && left > 0 { old.until } else { until };
-                place.insert(Lease { tokens, until, ..fresh });
+                // Only who asked for more ends the asking.
+                let asking_until = if told.extra == 0 { old.asking_until } else { fresh.asking_until };
+                place.insert(Lease { tokens, until, asking_until, ..fresh });
             }
         }
     }
