@@ -123,3 +123,23 @@ fn a_decision_can_be_explained_replayed_and_compared() {
     let failed = authz::command(&arguments).unwrap_err().to_string();
     assert!(failed.contains("1 newly refused"), "{failed}");
 }
+
+/// The signal makes authz look at once; an unchanged policy stays, and so does the process.
+#[test]
+fn sighup_makes_authz_look_and_ends_nothing() {
+    let mut gate = Gate::start();
+    let log = gate.stack.authz.process.log().to_path_buf();
+    let looks = || fs::read_to_string(&log).unwrap().matches("policy unchanged").count();
+    for turn in 1..=3 {
+        gate.stack.authz.process.signal(rustix::process::Signal::HUP);
+        eventually("the look that was asked for", || (looks() == turn).then_some(()));
+    }
+    let original = gate.stack.policy.original().to_path_buf();
+    let before = admin(&gate, "/policy")["version"].clone();
+    let text = fs::read_to_string(&original).unwrap();
+    fs::write(&original, format!("{text}\n# edited\n")).unwrap();
+    assert!(gate.stack.policy.refresh().unwrap());
+    gate.stack.authz.process.signal(rustix::process::Signal::HUP);
+    eventually("the edited policy", || (admin(&gate, "/policy")["version"] != before).then_some(()));
+    ok(gate.search("tides").send().unwrap());
+}

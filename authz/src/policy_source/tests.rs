@@ -103,6 +103,55 @@ async fn edits_in_place_and_by_rename_are_followed_and_broken_ones_change_nothin
     assert_eq!(followed.rejection(), None);
 }
 
+/// What editors, templates and enemies write: refused with its place, and the last good policy stays.
+#[tokio::test]
+async fn every_kind_of_broken_file_is_refused_with_its_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("policy.yaml");
+    let good = text("one");
+    fs::write(&path, &good).unwrap();
+    let followed = Followed::start(&path);
+    let bomb = (0..9).fold("x: &a0 [z]\n".to_owned(), |text, level| {
+        text + &format!("y{level}: &a{} [*a{level}, *a{level}, *a{level}, *a{level}]\n", level + 1)
+    });
+    let deep = format!("routes: {}{}", "[".repeat(100_000), "]".repeat(100_000));
+    for (broken, place, said) in [
+        (bomb, "policy.yaml:1:8", "anchors and aliases are not supported"),
+        (deep, "policy.yaml:1:", "recursion limit"),
+        (format!("{good}corpora: {{}}\ncorpora: {{}}\n"), "policy.yaml:5:1", "`corpora` appears twice"),
+        (format!("{good}limits:\n\tflood: {{}}\n"), "policy.yaml:5:", "tab"),
+        (good.replace("[{name: one", "[{name: [one]"), "policy.yaml:3:", "expected text"),
+        (good.replace("allow:", "alow:"), "policy.yaml:3:", "did you mean `allow`"),
+    ] {
+        fs::write(&path, &broken).unwrap();
+        assert_eq!(followed.routes_after_reload().await, "one");
+        let rejection = followed.rejection().unwrap();
+        assert!(rejection.contains(place) && rejection.contains(said), "{place} {said}: {rejection}");
+        assert!(rejection.len() < 10_000, "{} bytes for one mistake", rejection.len());
+    }
+    // A byte order mark is no mistake.
+    fs::write(&path, format!("\u{feff}{}", text("two"))).unwrap();
+    assert_eq!(followed.routes_after_reload().await, "two");
+}
+
+#[tokio::test]
+async fn a_directory_that_vanishes_changes_nothing_and_is_followed_again_when_it_is_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let mount = folder.path().join("policy");
+    fs::create_dir(&mount).unwrap();
+    fs::write(mount.join("a.yaml"), text("one")).unwrap();
+    let followed = Followed::start(&mount);
+    fs::rename(&mount, folder.path().join("elsewhere")).unwrap();
+    assert_eq!(followed.routes_after_reload().await, "one");
+    assert!(followed.rejection().is_some());
+    fs::create_dir(&mount).unwrap();
+    assert_eq!(followed.routes_after_reload().await, "one");
+    assert!(followed.rejection().unwrap().contains("no *.yaml file"));
+    fs::write(mount.join("a.yaml"), text("two")).unwrap();
+    assert_eq!(followed.routes_after_reload().await, "two");
+    assert_eq!(followed.rejection(), None);
+}
+
 #[tokio::test]
 async fn an_edit_takes_effect_without_being_asked_for() {
     let folder = tempfile::tempdir().unwrap();
