@@ -15,6 +15,7 @@ use authz_core::{
     request::{RequestFault, RequestView},
     time::Timestamp,
 };
+use docsgate_trace::{Span, Traces};
 use envoy_types::pb::envoy::service::auth::v3::{CheckRequest, CheckResponse, authorization_server::Authorization};
 
 use crate::{
@@ -38,6 +39,8 @@ pub struct CheckService {
     pub metrics: Arc<DecisionMetrics>,
     /// Takes decisions that were made.
     pub audit: Audit,
+    /// Spans of decisions.
+    pub traces: Traces,
     /// Time for one decision.
     pub deadline: Duration,
 }
@@ -48,13 +51,16 @@ impl Authorization for CheckService {
         &self,
         check: tonic::Request<CheckRequest>,
     ) -> Result<tonic::Response<CheckResponse>, tonic::Status> {
-        Ok(tonic::Response::new(self.answer(check.get_ref()).await))
+        // Envoy's call has its own span in the metadata. What the client's request says of traces is not believed.
+        let metadata = check.metadata();
+        let span = self.traces.begin("check", |name| metadata.get(name)?.to_str().ok());
+        Ok(tonic::Response::new(self.answer(check.get_ref(), span).await))
     }
 }
 
 impl CheckService {
     /// One request from `Check` to answer.
-    async fn answer(&self, check: &CheckRequest) -> CheckResponse {
+    async fn answer(&self, check: &CheckRequest, mut span: Span) -> CheckResponse {
         let started = Instant::now();
         let now = Timestamp::from_system(SystemTime::now());
         let policy = self.policy.current();
@@ -69,6 +75,9 @@ impl CheckService {
         let (response, decision) = self.answerer.render(decision, &asked, &policy);
         self.metrics.record(&decision, asked.id, started.elapsed());
         log(&decision, &asked, started.elapsed());
+        if span.is_recording() {
+            describe(&mut span, &decision, asked.id, &policy.version);
+        }
         if self.audit.wanted() {
             let (id, subject) = (asked.id.to_owned(), self.answerer.pseudonym(&decision));
             let (said, took) = (facts.into_said(), started.elapsed());
@@ -76,6 +85,32 @@ impl CheckService {
         }
         response
     }
+}
+
+/// What a trace shows of a decision: nothing that identifies a client.
+fn describe(span: &mut Span, decision: &authz_core::decision::Decision, id: &str, version: &str) {
+    use authz_core::decision::Outcome;
+    span.set("docsgate.request_id", id.to_owned());
+    span.set("docsgate.policy_version", version.to_owned());
+    if let Some(route) = decision.about.route.as_deref() {
+        span.set("docsgate.route", route.to_owned());
+    }
+    let (outcome, reason) = match &decision.outcome {
+        Outcome::Allow(allow) => {
+            let corpora: Vec<&str> = allow.corpora().iter().map(AsRef::as_ref).collect();
+            span.set("docsgate.corpora", corpora.join(","));
+            ("allowed", "allowed")
+        }
+        Outcome::Preflight => ("preflight", "preflight"),
+        Outcome::Refuse(refusal) => {
+            if refusal.status() >= 500 {
+                span.fail(refusal.kind());
+            }
+            ("refused", refusal.kind())
+        }
+    };
+    span.set("docsgate.outcome", outcome);
+    span.set("docsgate.reason", reason);
 }
 
 /// A refusal is worth a line by itself; the decision log has all of them.

@@ -8,6 +8,7 @@ use std::{net::SocketAddr, os::unix::fs::FileTypeExt, sync::Arc, time::Duration}
 
 use anyhow::{Context, Result};
 use docsgate_grant::Keys;
+use docsgate_trace::Traces;
 use envoy_types::pb::envoy::service::auth::v3::authorization_server::AuthorizationServer;
 use prometheus_client::registry::Registry;
 use tokio::net::{TcpListener, UnixListener};
@@ -85,7 +86,9 @@ pub async fn run(config: ServeConfig) -> Result<()> {
         drain: drain.clone(),
     };
     let log = Arc::clone(&audit.log);
+    let traces = Traces::from_environment("authz", crate::revision::version()).map_err(UsageError)?;
     let check = CheckService {
+        traces: traces.clone(),
         policy: Arc::clone(&policy),
         sources: Arc::clone(&sources),
         answerer: Arc::new(Answerer::new(grant_keys)),
@@ -157,7 +160,13 @@ pub async fn run(config: ServeConfig) -> Result<()> {
         task.abort();
     }
     admin_server.abort();
-    if tokio::task::spawn_blocking(move || log.finish()).await.is_err() {
+    if tokio::task::spawn_blocking(move || {
+        log.finish();
+        traces.finish();
+    })
+    .await
+    .is_err()
+    {
         tracing::warn!("the last lines of the decision log may be missing");
     }
     tracing::info!("stopped");

@@ -16,6 +16,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
+use docsgate_trace::{Span, Traces};
 use serde::Serialize;
 
 use crate::{
@@ -49,6 +50,8 @@ pub struct Shared {
     pub tuning: Tuning,
     /// Counters and durations.
     pub metrics: Metrics,
+    /// Spans of requests.
+    pub traces: Traces,
     /// Searches under way: the work is bounded by the machine, not by the clients.
     pub searching: Arc<tokio::sync::Semaphore>,
     /// Streams under way, per caller.
@@ -60,6 +63,12 @@ impl App {
     #[must_use]
     pub fn new(parts: Shared) -> Self {
         Self(Arc::new(parts))
+    }
+
+    /// Begins the span of a request, in the trace that Envoy is in.
+    pub fn begin<B>(&self, request: &axum::http::Request<B>) -> Span {
+        let headers = request.headers();
+        self.traces.begin("answer", |name| headers.get(name)?.to_str().ok())
     }
 
     /// The indexes that `granted` opens.
@@ -171,6 +180,7 @@ async fn observe(State(app): State<App>, request: Request, next: Next) -> Respon
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
     let id = RequestId::of(request.headers());
+    let mut span = app.begin(&request);
     let response = next.run(request).await;
     let status = response.status().as_u16();
     let route = match path.as_str() {
@@ -182,6 +192,17 @@ async fn observe(State(app): State<App>, request: Request, next: Next) -> Respon
     };
     let elapsed = started.elapsed();
     app.metrics.request(route, status, elapsed);
+    if span.is_recording() {
+        span.set("docsgate.route", route);
+        span.set("docsgate.request_id", id.0.clone());
+        span.set("http.response.status_code", i64::from(status));
+        if let Some(provenance) = response.extensions().get::<Provenance>() {
+            span.set("docsgate.index_version", provenance.index_version.clone());
+        }
+        if status >= 500 {
+            span.fail("server error");
+        }
+    }
     if route != "health" {
         let micros = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX);
         let path: String = path.chars().take(256).collect();

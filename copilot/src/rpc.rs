@@ -136,8 +136,15 @@ async fn guard(State(app): State<App>, mut request: HttpRequest, next: Next) -> 
     match app.guard.admit(request.headers(), binding, now()) {
         Ok(granted) => {
             request.extensions_mut().insert(granted);
+            let mut span = app.begin(&request);
+            if span.is_recording() {
+                span.set("docsgate.route", "grpc");
+                span.set("docsgate.request_id", id.0.clone());
+            }
             request.extensions_mut().insert(id);
-            next.run(request).await
+            let response = next.run(request).await;
+            drop(span);
+            response
         }
         Err(reason) => {
             app.metrics.refused_grant();

@@ -13,6 +13,7 @@ use std::{
 };
 
 use anyhow::Context as _;
+use docsgate_trace::Traces;
 use tokio::{net::TcpListener, signal::unix::SignalKind, sync::Semaphore, sync::watch};
 
 use crate::{
@@ -84,12 +85,14 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
     if let Guard::Open(corpora) = &settings.guard {
         tracing::warn!(?corpora, "serving without grants: for development only");
     }
+    let traces = Traces::from_environment("copilot", crate::revision::version()).map_err(anyhow::Error::msg)?;
     let app = App::new(Shared {
         shelf: Shelf::new(settings.corpora.iter().map(|source| source.corpus.clone())),
         guard: settings.guard,
         synonyms: settings.synonyms,
         tuning: Tuning::default(),
         metrics: Metrics::default(),
+        traces: traces.clone(),
         searching: Arc::new(Semaphore::new(cores * 2)),
         streams: Streams::new(settings.streams_per_caller, settings.streams_anonymous),
     });
@@ -136,6 +139,7 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
     if tokio::time::timeout(DRAIN, all_ended).await.is_err() {
         tracing::warn!(seconds = DRAIN.as_secs(), "some requests did not end in time");
     }
+    let _ = tokio::task::spawn_blocking(move || traces.finish()).await;
     // Probes and metrics answer until the last request has ended.
     admin_stop.send_replace(true);
     let _ = tokio::time::timeout(Duration::from_secs(1), watching).await;

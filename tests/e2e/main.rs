@@ -7,6 +7,7 @@
 mod argocd;
 mod backend;
 mod gate;
+mod tracing;
 mod wire;
 
 mod answers;

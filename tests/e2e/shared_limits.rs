@@ -227,5 +227,6 @@ fn clone_of(gate: &Gate) -> docsgate_harness::authz::Options {
         database_url: options.database_url.clone(),
         redis_url: None,
         extra: Vec::new(),
+        env: Vec::new(),
     }
 }

@@ -77,6 +77,7 @@ pub(crate) fn another_authz(stack: &Stack, folder: &Path, name: &str, flags: &[&
         database_url: known.database_url.clone(),
         redis_url: None,
         extra: flags.iter().map(|flag| (*flag).to_owned()).collect(),
+        env: Vec::new(),
     })
 }
 

@@ -128,6 +128,7 @@ topologySpreadConstraints:
     {{- if .Values.copilot.verifyKeySecret }}
     - {name: COPILOT_VERIFY_KEY_FILE, value: /etc/docsgate/verify/key}
     {{- end }}
+    {{- include "docsgate.tracingEnv" . | indent 4 }}
     {{- with .Values.copilot.env }}
     {{- toYaml . | nindent 4 }}
     {{- end }}
@@ -179,5 +180,44 @@ topologySpreadConstraints:
 {{- $bootstrap = $bootstrap | replace (printf "{address: 127.0.0.1, port_value: %s}" $port) (printf "{address: %s, port_value: %s}" $host $port) -}}
 {{- end -}}
 {{- end -}}
+{{- if .Values.tracing.enabled -}}
+{{- $filters := "                http_filters:\n                  - name: envoy.filters.http.ext_authz" -}}
+{{- $bootstrap = $bootstrap | replace $filters (printf "%s\n%s" (include "docsgate.envoyTracing" . | trim | indent 16) $filters) -}}
+{{- $bootstrap = printf "%s\n%s\n" $bootstrap (include "docsgate.otlpCluster" . | trim | indent 4) -}}
+{{- end -}}
 {{ $bootstrap }}
+{{- end }}
+
+{{/* Envoy begins the trace; its call to authz and its request to copilot carry it on. */}}
+{{- define "docsgate.envoyTracing" }}
+tracing:
+  random_sampling: {value: {{ .Values.tracing.samplingPercent }}}
+  provider:
+    name: envoy.tracers.opentelemetry
+    typed_config:
+      "@type": type.googleapis.com/envoy.config.trace.v3.OpenTelemetryConfig
+      service_name: docsgate-envoy
+      grpc_service: {envoy_grpc: {cluster_name: otlp}, timeout: 1s}
+{{- end }}
+
+{{- define "docsgate.otlpCluster" }}
+- name: otlp
+  type: STRICT_DNS
+  connect_timeout: 1s
+  typed_extension_protocol_options:
+    envoy.extensions.upstreams.http.v3.HttpProtocolOptions:
+      "@type": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions
+      explicit_http_config: {http2_protocol_options: {}}
+  load_assignment:
+    cluster_name: otlp
+    endpoints:
+      - lb_endpoints: [{endpoint: {address: {socket_address: {address: {{ .Values.tracing.host }}, port_value: {{ .Values.tracing.port }}}}}}]
+{{- end }}
+
+{{/* The collector, for authz and copilot. They follow what Envoy decided about sampling. */}}
+{{- define "docsgate.tracingEnv" }}
+{{- if .Values.tracing.enabled }}
+- {name: OTEL_EXPORTER_OTLP_ENDPOINT, value: "http://{{ .Values.tracing.host }}:{{ .Values.tracing.port }}"}
+- {name: OTEL_TRACES_SAMPLER, value: parentbased_always_off}
+{{- end }}
 {{- end }}

@@ -76,10 +76,12 @@ async fn respond(app: &App, granted: &Granted, id: &RequestId, request: HttpRequ
     let question = read(request).await?;
     let permit = if question.stream == Some(true) { Some(app.streams.begin(granted)?) } else { None };
     let body = answer(app, granted, id, &question).await?;
-    Ok(match permit {
+    let mut response = match permit {
         Some(permit) => stream::events(&body, permit),
         None => json(&body),
-    })
+    };
+    response.extensions_mut().insert(body.provenance);
+    Ok(response)
 }
 
 /// Finds and writes the answer.

@@ -122,12 +122,15 @@ async fn respond(
 ) -> Result<Response, Problem> {
     check_accept(headers)?;
     let (found, provenance) = find(app, granted, id, parse(query)?).await?;
-    Ok(json(&Body {
+    let body = Body {
         total: found.total,
         corrections: found.corrections,
         hits: found.hits.into_iter().map(HitBody::from).collect(),
         provenance,
-    }))
+    };
+    let mut response = json(&body);
+    response.extensions_mut().insert(body.provenance);
+    Ok(response)
 }
 
 /// Searches what the grant opens, for HTTP and gRPC alike.

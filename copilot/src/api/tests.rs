@@ -33,6 +33,7 @@ pub(crate) fn app() -> App {
         synonyms: Synonyms::default(),
         tuning: Tuning::default(),
         metrics: Metrics::default(),
+        traces: Traces::default(),
         searching: Arc::new(tokio::sync::Semaphore::new(4)),
         streams: stream::Streams::new(1, 2),
     })
@@ -206,6 +207,7 @@ async fn readiness_and_metrics_tell_the_state() {
         synonyms: Synonyms::default(),
         tuning: Tuning::default(),
         metrics: Metrics::default(),
+        traces: Traces::default(),
         searching: Arc::new(tokio::sync::Semaphore::new(4)),
         streams: stream::Streams::new(1, 2),
     });

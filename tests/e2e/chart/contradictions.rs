@@ -29,6 +29,8 @@ const TABLE: &[(&[&str], &str)] = &[
         "set ingress.tlsSecret to the name of the Secret that cert-manager shall write",
     ),
     (&["httpRoute.enabled=true"], "set httpRoute.parentRefs to the Gateway"),
+    (&["tracing.enabled=true"], "set tracing.host to a collector"),
+    (&["tracing.enabled=true", "tracing.host=otel"], "set networkPolicy.egress.telemetry={port: 4317}"),
     (&["copilot.autoscaling.enabled=true"], "set copilot.separate=true, or scale the gate with autoscaling"),
     (
         &["copilot.corpora.public=s3://a/b", "copilot.corpora.member=s3://a/b"],

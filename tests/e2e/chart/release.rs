@@ -178,6 +178,16 @@ pub(crate) const TABLE: &[Release] = &[
             r#"routes:\n  - {name: health, match: {path: /healthz}, allow: anyone}\n""#
         )],
     ),
+    Release::of(
+        "traced",
+        &[],
+        &[
+            "tracing.enabled=true",
+            "tracing.host=collector.monitoring.svc.cluster.local",
+            "networkPolicy.egress.telemetry={\"port\":4317}",
+            "copilot.separate=true",
+        ],
+    ),
     Release::of("logged", &[], &["authz.decisionLog=stdout", "authz.extraArgs=[\"--recent-decisions=10\"]"]),
     Release::of(
         "bucket",

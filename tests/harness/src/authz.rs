@@ -104,6 +104,8 @@ pub struct Options {
     pub redis_url: Option<String>,
     /// Further flags.
     pub extra: Vec<String>,
+    /// Further environment variables.
+    pub env: Vec<(String, String)>,
 }
 
 /// A running authz.
@@ -166,6 +168,9 @@ fn launch(options: &Options, listen: &str) -> Result<(Process, ready::Ready)> {
     }
     if let Some(url) = &options.redis_url {
         launch = launch.env("REDIS_URL", url);
+    }
+    for (name, value) in &options.env {
+        launch = launch.env(name, value);
     }
     ready::start(launch, &options.folder.join("authz.ready"))
 }

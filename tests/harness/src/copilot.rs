@@ -148,6 +148,8 @@ pub struct Options {
     pub grant_key: PathBuf,
     /// Further flags.
     pub extra: Vec<String>,
+    /// Further environment variables.
+    pub env: Vec<(String, String)>,
 }
 
 /// A running copilot.
@@ -178,6 +180,9 @@ impl Copilot {
             .args(&options.extra);
         for (name, artifact) in &options.corpora {
             launch = launch.arg("--corpus").arg(format!("{name}={}", artifact.display()));
+        }
+        for (name, value) in &options.env {
+            launch = launch.env(name, value);
         }
         let (process, ready) = ready::start(launch, &options.folder.join("copilot.ready"))?;
         let copilot = Self {

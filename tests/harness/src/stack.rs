@@ -117,6 +117,7 @@ impl Stack {
             database_url: Some(reader_url),
             redis_url: options.redis_url.clone(),
             extra: options.authz_extra.clone(),
+            env: Vec::new(),
         };
         let authz = Authz::start(&authz_options)?;
         starting.done(&format!("{}, {}", socket.display(), authz.admin_url));
@@ -208,6 +209,7 @@ fn start_copilot(options: &Options, folder: &Path, grant_key: &Path) -> Result<C
         corpora,
         grant_key: grant_key.to_path_buf(),
         extra: Vec::new(),
+        env: Vec::new(),
     };
     let copilot = Copilot::start(&wanted)?;
     starting.done(&copilot.url());
