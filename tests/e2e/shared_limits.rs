@@ -217,6 +217,62 @@ fn a_user_with_few_rights_is_enough_and_secrets_stay_secret() {
     }
 }
 
+/// Over TLS the certificate is checked: an authority that this process trusts, and the name that the URL has.
+#[test]
+fn redis_over_tls_is_used_when_its_certificate_is_good_and_never_otherwise() {
+    let Some(program) = system_tool("redis-server") else { return };
+    let folder = open_folder();
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let authority = rcgen::CertifiedIssuer::self_signed(params, rcgen::KeyPair::generate().unwrap()).unwrap();
+    let key = rcgen::KeyPair::generate().unwrap();
+    let own = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap().signed_by(&key, &authority).unwrap();
+    for (name, text) in [("ca.pem", authority.pem()), ("own.pem", own.pem()), ("own.key", key.serialize_pem())] {
+        std::fs::write(at(name), text).unwrap();
+    }
+    // Redis cannot be asked for a free port: another one is tried when somebody was faster.
+    let (redis, port) = (0..20)
+        .find_map(|_| {
+            let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+            let (number, certificate, key, authority) = (port.to_string(), at("own.pem"), at("own.key"), at("ca.pem"));
+            let settings = [
+                ["--tls-port", &number],
+                ["--tls-cert-file", &certificate],
+                ["--tls-key-file", &key],
+                ["--tls-ca-cert-file", &authority],
+                ["--tls-auth-clients", "no"],
+            ];
+            let redis = Redis::start(&program, folder.path(), settings.as_flattened()).ok()?;
+            std::net::TcpStream::connect(("127.0.0.1", port)).ok().map(|_| (redis, port))
+        })
+        .expect("a Redis with TLS");
+    let text = policy("replicas: 1, when_down: refuse", "rate: 2/hour");
+    let gate = Gate::with(Wanted { policy_text: Some(text), redis_url: Some(redis.url()), ..Wanted::default() });
+    let counted_in = |url: String, authority: &str, name: &str| {
+        let folder = gate.folder.path().join(name);
+        std::fs::create_dir_all(&folder).unwrap();
+        let mut options = clone_of(&gate);
+        options.socket = folder.join("authz.sock");
+        options.folder = folder;
+        options.redis_url = Some(url);
+        options.env = vec![("SSL_CERT_FILE".to_owned(), authority.to_owned())];
+        let authz = Authz::start(&options).unwrap();
+        let place = || {
+            let report: Value = gate.http.get(format!("{}/limits", authz.admin_url)).send().ok()?.json().ok()?;
+            Some(report["counted_in"].as_str()?.to_owned())
+        };
+        let metrics = || gate.http.get(format!("{}/metrics", authz.admin_url)).send().unwrap().text().unwrap();
+        eventually("a connection, or a refused one", || {
+            (place()? == "redis" || metrics().contains("redis_failures_total{kind=\"connect\"}")).then_some(())
+        });
+        place().unwrap()
+    };
+    assert_eq!(counted_in(format!("rediss://localhost:{port}"), &at("ca.pem"), "good"), "redis");
+    assert_eq!(counted_in(format!("rediss://127.0.0.1:{port}"), &at("ca.pem"), "other-name"), "away");
+    assert_eq!(counted_in(format!("rediss://localhost:{port}"), &at("own.pem"), "unknown-authority"), "away");
+}
+
 fn clone_of(gate: &Gate) -> docsgate_harness::authz::Options {
     let options = &gate.stack.authz_options;
     docsgate_harness::authz::Options {
