@@ -25,6 +25,7 @@ use crate::{
     index::reader::LoadedIndex,
     metrics::Metrics,
     search::{Synonyms, Tuning},
+    unanswered::Unanswered,
 };
 use problem::Problem;
 
@@ -50,6 +51,8 @@ pub struct Shared {
     pub tuning: Tuning,
     /// Counters and durations.
     pub metrics: Metrics,
+    /// What the documents did not answer.
+    pub unanswered: Unanswered,
     /// Spans of requests.
     pub traces: Traces,
     /// Searches under way: the work is bounded by the machine, not by the clients.

@@ -2,6 +2,7 @@
 
 pub mod eval;
 pub mod index;
+pub mod report;
 pub mod serve;
 
 use std::{io::Write, process::ExitCode};
@@ -22,6 +23,8 @@ enum Command {
     Index(index::IndexArgs),
     /// Answer searches and questions over HTTP.
     Serve(Box<serve::Args>),
+    /// Tell what a running server knows.
+    Report(report::ReportArgs),
     /// Measure the ranking on test sets (corpus.jsonl, queries.jsonl, qrels.tsv).
     Eval(eval::Args),
 }
@@ -46,6 +49,7 @@ pub fn main(cli: Cli) -> ExitCode {
     let result = match cli.command {
         Command::Index(args) => index::run(&args),
         Command::Serve(args) => serve::run(*args).map(|()| ExitCode::SUCCESS),
+        Command::Report(args) => report::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Eval(args) => eval::run(&args).map(|()| ExitCode::SUCCESS),
     };
     let (message, code) = match result {

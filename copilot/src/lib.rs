@@ -12,3 +12,4 @@ pub mod revision;
 pub mod rpc;
 pub mod search;
 pub mod serve;
+pub mod unanswered;

@@ -22,6 +22,7 @@ use crate::{
     grant_guard::Guard,
     metrics::Metrics,
     search::{Synonyms, Tuning},
+    unanswered::Unanswered,
 };
 
 /// Longest wait for requests under way after the signal to stop.
@@ -63,6 +64,8 @@ pub struct Settings {
     pub streams_per_caller: usize,
     /// Streams of all anonymous callers at a time.
     pub streams_anonymous: usize,
+    /// Unanswered questions that are kept.
+    pub unanswered: usize,
     /// Written when all listeners are bound.
     pub ready_file: Option<PathBuf>,
 }
@@ -93,6 +96,7 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
         tuning: Tuning::default(),
         metrics: Metrics::default(),
         traces: traces.clone(),
+        unanswered: Unanswered::new(settings.unanswered),
         searching: Arc::new(Semaphore::new(cores * 2)),
         streams: Streams::new(settings.streams_per_caller, settings.streams_anonymous),
     });

@@ -11,12 +11,13 @@ use serde_json::json;
 
 use super::App;
 
-/// `/healthz`, `/readyz`, `/metrics`.
+/// `/healthz`, `/readyz`, `/metrics`, `/unanswered`.
 pub fn router(app: &App) -> Router {
     Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
+        .route("/unanswered", get(unanswered))
         .with_state(app.clone())
 }
 
@@ -35,6 +36,11 @@ async fn ready(State(app): State<App>) -> Response {
     let status = if missing.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let body = json!({"ready": missing.is_empty(), "reasons": missing, "corpora": states});
     (status, axum::Json(body)).into_response()
+}
+
+/// What the documents did not answer, for the docs team.
+async fn unanswered(State(app): State<App>) -> Response {
+    axum::Json(app.unanswered.rows()).into_response()
 }
 
 async fn metrics(State(app): State<App>) -> Response {

@@ -14,8 +14,9 @@ use serde::{Deserialize, Serialize};
 use super::{App, MAX_BODY_BYTES, Provenance, check_accept, json, problem::Problem, stream};
 use crate::{
     answer::{Answer, extractive},
-    grant_guard::{Granted, RequestId},
+    grant_guard::{Granted, RequestId, now},
     search::{self, MAX_QUERY_BYTES, Request, query},
+    unanswered::Kind,
 };
 
 /// Longest wait for a body.
@@ -105,6 +106,9 @@ pub async fn answer(app: &App, granted: &Granted, id: &RequestId, question: &Que
             Problem::internal()
         })?;
     app.metrics.answered(&provenance.corpus, answer.grounded);
+    if !answer.grounded {
+        app.unanswered.note(&provenance.corpus, Kind::Chat, &question.question, now());
+    }
     Ok(AnswerBody { answer, provenance })
 }
 

@@ -10,8 +10,9 @@ use serde::Serialize;
 
 use super::{App, Provenance, check_accept, json, problem::Problem};
 use crate::{
-    grant_guard::{Granted, RequestId},
+    grant_guard::{Granted, RequestId, now},
     search::{self, Correction, Found, Hit, MAX_QUERY_BYTES, Request},
+    unanswered::Kind,
 };
 
 /// Hits when the client names no number.
@@ -140,6 +141,7 @@ async fn respond(
 pub async fn find(app: &App, granted: &Granted, id: &RequestId, asked: Asked) -> Result<(Found, Provenance), Problem> {
     let indexes = app.indexes(granted)?;
     let provenance = Provenance::of(&indexes, id);
+    let question = asked.q.clone();
     let found = app
         .work(move |app| {
             let request = Request {
@@ -157,6 +159,9 @@ pub async fn find(app: &App, granted: &Granted, id: &RequestId, asked: Asked) ->
             Problem::internal()
         })?;
     app.metrics.searched(&provenance.corpus, found.total);
+    if found.total == 0 {
+        app.unanswered.note(&provenance.corpus, Kind::Search, &question, now());
+    }
     Ok((found, provenance))
 }
 

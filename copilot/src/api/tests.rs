@@ -34,6 +34,7 @@ pub(crate) fn app() -> App {
         tuning: Tuning::default(),
         metrics: Metrics::default(),
         traces: Traces::default(),
+        unanswered: Unanswered::new(10),
         searching: Arc::new(tokio::sync::Semaphore::new(4)),
         streams: stream::Streams::new(1, 2),
     })
@@ -208,6 +209,7 @@ async fn readiness_and_metrics_tell_the_state() {
         tuning: Tuning::default(),
         metrics: Metrics::default(),
         traces: Traces::default(),
+        unanswered: Unanswered::new(10),
         searching: Arc::new(tokio::sync::Semaphore::new(4)),
         streams: stream::Streams::new(1, 2),
     });

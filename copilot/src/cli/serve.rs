@@ -69,6 +69,9 @@ pub struct Args {
     /// Answers that may be streamed to all anonymous callers together.
     #[arg(long, default_value_t = 256)]
     streams_anonymous: usize,
+    /// Unanswered questions that are kept in memory for `copilot report unanswered`; 0 keeps none.
+    #[arg(long, env = "COPILOT_UNANSWERED", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(..=100_000))]
+    unanswered: u32,
     /// Written with process id and addresses once all listeners are bound.
     #[arg(long, env = "COPILOT_READY_FILE")]
     ready_file: Option<PathBuf>,
@@ -153,6 +156,7 @@ fn settings(args: Args) -> Result<Settings, Failure> {
         poll: Duration::from_secs(args.poll_seconds),
         streams_per_caller: args.streams_per_caller,
         streams_anonymous: args.streams_anonymous,
+        unanswered: args.unanswered as usize,
         ready_file: args.ready_file,
     })
 }

@@ -119,3 +119,40 @@ fn wrong_settings_end_with_a_sentence_and_exit_code_2() {
         assert!(said.contains(expected), "{said}");
     }
 }
+
+/// What readers asked in vain is told to the docs team, without who asked.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn unanswered_questions_are_reported() {
+    let folder = tempfile::tempdir().unwrap();
+    let artifact = folder.path().join("public.docsgate");
+    build(folder.path(), "public", "Backups are kept for ten days.", &artifact);
+    let server = start(folder.path(), &artifact, &[]);
+    until(&format!("{}/readyz", server.admin), |status, _| status == 200).await;
+    for question in ["zebra+crossing", "Zebra++crossing", "quagga", "backups"] {
+        assert_eq!(get(&format!("{}/api/docs-search?q={question}", server.http)).await.0, 200);
+    }
+    let asked = reqwest::Client::new()
+        .post(format!("{}/api/docs-chat", server.http))
+        .json(&serde_json::json!({"question": "Who painted the ceiling?"}))
+        .send();
+    assert_eq!(asked.await.unwrap().status(), 200);
+    let report = |extra: &'static [&'static str]| {
+        let admin = server.admin.clone();
+        tokio::task::spawn_blocking(move || {
+            Command::new(PROGRAM).args(["report", "unanswered", "--admin", &admin]).args(extra).output().unwrap()
+        })
+    };
+    let output = report(&["--output", "json"]).await.unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let rows: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&rows[0]["question"], &rows[0]["count"]), (&"zebra crossing".into(), &2.into()), "{rows:#}");
+    let all = rows.as_array().unwrap();
+    assert!(all.iter().any(|row| row["kind"] == "chat" && row["question"] == "who painted the ceiling?"), "{rows:#}");
+    assert!(!all.iter().any(|row| row["question"] == "backups"), "{rows:#}");
+    let text = String::from_utf8(report(&["--limit", "1"]).await.unwrap().stdout).unwrap();
+    assert_eq!(text.lines().count(), 2, "{text}");
+    drop(server);
+    let away = Command::new(PROGRAM).args(["report", "unanswered", "--admin", "http://127.0.0.1:9"]).output().unwrap();
+    assert_eq!(away.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&away.stderr).contains("expected the admin listener"));
+}
