@@ -16,13 +16,14 @@ use std::{
 
 use authz_core::record::{DecisionRecord, RedactedAddresses};
 use clap::Args;
+use docsgate_trace::Records;
 use prometheus_client::{metrics::counter::Counter, registry::Registry};
 
 /// Settings of the decision log.
 #[derive(Debug, Clone, Args)]
 pub struct DecisionLogConfig {
-    /// Where decisions are logged: stdout or a file. Default: nowhere.
-    #[arg(long, env = "DOCSGATE_DECISION_LOG", value_name = "stdout|FILE")]
+    /// Where decisions are logged: stdout, a file, or the OTLP collector of OTEL_EXPORTER_OTLP_ENDPOINT. Default: nowhere.
+    #[arg(long, env = "DOCSGATE_DECISION_LOG", value_name = "stdout|otlp|FILE")]
     pub decision_log: Option<LogTarget>,
     /// Size at which a log file is set aside as FILE.1, and older ones further.
     #[arg(long, env = "DOCSGATE_DECISION_LOG_MAX_BYTES", value_name = "BYTES", default_value_t = 64 * 1024 * 1024)]
@@ -69,6 +70,8 @@ impl From<Addresses> for RedactedAddresses {
 pub enum LogTarget {
     /// Standard output.
     Stdout,
+    /// Log records to an OTLP collector.
+    Otlp,
     /// A file, which is rotated.
     File(PathBuf),
 }
@@ -78,8 +81,9 @@ impl FromStr for LogTarget {
 
     fn from_str(text: &str) -> Result<Self, String> {
         match text {
-            "" => Err("expected `stdout` or a file".into()),
+            "" => Err("expected `stdout`, `otlp` or a file".into()),
             "stdout" | "-" => Ok(Self::Stdout),
+            "otlp" => Ok(Self::Otlp),
             path => Ok(Self::File(path.into())),
         }
     }
@@ -222,7 +226,7 @@ fn write_lines(queue: &Receiver<Entry>, mut output: Output, failed: &Counter) {
             Err(RecvTimeoutError::Disconnected) => break,
         };
         if let Err(error) = result {
-            failed.inc();
+            failed.inc_by(output.lost());
             if !complained {
                 tracing::error!(%error, "the decision log cannot be written; decisions go on");
             }
@@ -234,13 +238,24 @@ fn write_lines(queue: &Receiver<Entry>, mut output: Output, failed: &Counter) {
 
 enum Output {
     Stdout(BufWriter<std::io::Stdout>),
-    File { file: BufWriter<File>, path: PathBuf, bytes: u64, most: u64, keep: u32 },
+    /// With the number of records that the collector has not confirmed.
+    Otlp(Records, u64),
+    File {
+        file: BufWriter<File>,
+        path: PathBuf,
+        bytes: u64,
+        most: u64,
+        keep: u32,
+    },
 }
 
 impl Output {
     fn open(target: &LogTarget, config: &DecisionLogConfig) -> Result<Self, String> {
         match target {
             LogTarget::Stdout => Ok(Self::Stdout(BufWriter::new(std::io::stdout()))),
+            LogTarget::Otlp => Records::from_environment("authz", crate::revision::version())
+                .map(|records| Self::Otlp(records, 0))
+                .map_err(|error| format!("--decision-log otlp: {error}")),
             LogTarget::File(path) => {
                 let (file, bytes) =
                     append(path).map_err(|error| format!("--decision-log {}: {error}", path.display()))?;
@@ -255,6 +270,17 @@ impl Output {
         line.push(b'\n');
         match self {
             Self::Stdout(out) => out.write_all(&line),
+            Self::Otlp(records, waiting) => {
+                line.pop();
+                let attributes = [
+                    ("docsgate.request_id", record.id.as_str()),
+                    ("docsgate.outcome", record.decision.outcome.as_str()),
+                ];
+                records.emit("docsgate.decision", String::from_utf8_lossy(&line).into_owned(), &attributes);
+                *waiting += 1;
+                // What waits for the collector waits in our queue, where what is lost is counted.
+                if *waiting < Records::BATCH { Ok(()) } else { self.flush() }
+            }
             Self::File { file, path, bytes, most, keep } => {
                 let length = u64::try_from(line.len()).unwrap_or(u64::MAX);
                 if *bytes > 0 && bytes.saturating_add(length) > *most {
@@ -268,9 +294,23 @@ impl Output {
         }
     }
 
+    /// How many lines an error has cost.
+    fn lost(&mut self) -> u64 {
+        match self {
+            Self::Otlp(_, waiting) => std::mem::take(waiting).max(1),
+            Self::Stdout(_) | Self::File { .. } => 1,
+        }
+    }
+
     fn flush(&mut self) -> std::io::Result<()> {
         match self {
             Self::Stdout(out) => out.flush(),
+            Self::Otlp(_, 0) => Ok(()),
+            Self::Otlp(records, waiting) => {
+                records.flush()?;
+                *waiting = 0;
+                Ok(())
+            }
             Self::File { file, .. } => file.flush(),
         }
     }

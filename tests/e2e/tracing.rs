@@ -6,6 +6,10 @@ use std::sync::{Arc, Mutex};
 use docsgate_harness::authz::Authz;
 use docsgate_harness::copilot::{Copilot, Options};
 use docsgate_harness::envoy::{self, Envoy};
+use opentelemetry_proto::tonic::collector::logs::v1::{
+    ExportLogsServiceRequest, ExportLogsServiceResponse,
+    logs_service_server::{LogsService, LogsServiceServer},
+};
 use opentelemetry_proto::tonic::collector::trace::v1::{
     ExportTraceServiceRequest, ExportTraceServiceResponse,
     trace_service_server::{TraceService, TraceServiceServer},
@@ -18,7 +22,25 @@ use crate::gate::{Gate, eventually, ok, problem};
 
 /// A receiver that keeps every span with the name of its service.
 #[derive(Debug, Clone, Default)]
-struct Receiver(Arc<Mutex<Vec<(String, Span)>>>);
+struct Receiver(Arc<Mutex<Vec<(String, Span)>>>, Arc<Mutex<Vec<String>>>);
+
+#[tonic::async_trait]
+impl LogsService for Receiver {
+    async fn export(
+        &self,
+        request: tonic::Request<ExportLogsServiceRequest>,
+    ) -> Result<tonic::Response<ExportLogsServiceResponse>, tonic::Status> {
+        use opentelemetry_proto::tonic::common::v1::any_value::Value::StringValue;
+        let scopes = request.into_inner().resource_logs.into_iter().flat_map(|resource| resource.scope_logs);
+        for record in scopes.flat_map(|scope| scope.log_records) {
+            assert_eq!(record.event_name, "docsgate.decision");
+            if let Some(StringValue(body)) = record.body.and_then(|body| body.value) {
+                self.1.lock().unwrap().push(body);
+            }
+        }
+        Ok(tonic::Response::new(ExportLogsServiceResponse::default()))
+    }
+}
 
 #[tonic::async_trait]
 impl TraceService for Receiver {
@@ -50,7 +72,7 @@ impl Receiver {
     /// Listens on a port of its own, on a thread of its own.
     fn start() -> (Self, SocketAddr) {
         let receiver = Self::default();
-        let service = TraceServiceServer::new(receiver.clone());
+        let (spans, records) = (TraceServiceServer::new(receiver.clone()), LogsServiceServer::new(receiver.clone()));
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap();
@@ -59,7 +81,8 @@ impl Receiver {
             runtime.block_on(async {
                 let listener = tokio::net::TcpListener::from_std(listener).unwrap();
                 let incoming = tokio_stream::wrappers::TcpListenerStream::new(listener);
-                tonic::transport::Server::builder().add_service(service).serve_with_incoming(incoming).await.unwrap();
+                let server = tonic::transport::Server::builder().add_service(spans).add_service(records);
+                server.serve_with_incoming(incoming).await.unwrap();
             });
         });
         (receiver, address)
@@ -199,4 +222,33 @@ fn a_collector_that_is_away_costs_no_answer() {
         let ended = process.stop(std::time::Duration::from_secs(20));
         assert!(ended.is_some_and(|status| status.success()), "{}", process.obituary());
     }
+}
+
+/// The decision log, as log records: the same lines as in a file, and none is lost when the process ends.
+#[test]
+fn decisions_are_told_to_a_collector_of_logs() {
+    let (receiver, collector) = Receiver::start();
+    let mut gate = Gate::start();
+    gate.stack.authz.process.kill();
+    gate.stack.authz_options.env.push(("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT".to_owned(), format!("http://{collector}")));
+    gate.stack.authz_options.extra.push("--decision-log=otlp".to_owned());
+    gate.stack.authz = Authz::start(&gate.stack.authz_options).unwrap();
+    let token = gate.member_token();
+    let mut ids = Vec::new();
+    for _ in 0..30 {
+        let answer = ok(gate.search("a private question").bearer_auth(&token).send().unwrap());
+        ids.push(answer["request_id"].as_str().unwrap().to_owned());
+    }
+    assert!(gate.stack.authz.process.stop(std::time::Duration::from_secs(20)).unwrap().success());
+    let bodies = receiver.1.lock().unwrap().clone();
+    let told: Vec<Value> = bodies.iter().map(|body| serde_json::from_str(body).unwrap()).collect();
+    for id in &ids {
+        assert_eq!(told.iter().filter(|line| line["id"] == id.as_str()).count(), 1, "{id}");
+    }
+    assert!(told.iter().all(|line| line["schema"] == "docsgate.decision/v1"));
+    assert!(!bodies.iter().any(|body| body.contains(&token) || body.contains("private")), "{bodies:?}");
+    // Nobody to tell: said at the start.
+    gate.stack.authz_options.env.clear();
+    let refused = format!("{:#}", Authz::start(&gate.stack.authz_options).unwrap_err());
+    assert!(refused.contains("--decision-log otlp: set OTEL_EXPORTER_OTLP_ENDPOINT"), "{refused}");
 }

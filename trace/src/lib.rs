@@ -1,9 +1,12 @@
-//! Traces over OTLP (gRPC), the same for authz and copilot: one span a request, in the trace that Envoy began.
+//! Traces over OTLP (gRPC), the same for authz and copilot: one span a request, in the trace that Envoy began. And log records, for
+//! the decision log.
 //!
 //! Off unless `OTEL_EXPORTER_OTLP_ENDPOINT` (or `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT`) names a collector; then the SDK's other
 //! variables count as well (`OTEL_TRACES_SAMPLER`, `OTEL_BSP_…`, `OTEL_RESOURCE_ATTRIBUTES`). Parents are read from W3C Trace
 //! Context headers; what they say of sampling is followed. Spans wait in a bounded queue for a thread of its own: a collector
 //! that is slow or away costs a request nothing, and spans are dropped when the queue is full.
+
+mod records;
 
 use std::{env, fmt, time::Duration};
 
@@ -19,10 +22,21 @@ use opentelemetry_sdk::{
     trace::{SdkTracer, SdkTracerProvider},
 };
 
+pub use records::Records;
+
 /// Most time for the last spans when the process ends.
 const FINISH: Duration = Duration::from_secs(3);
 /// Longest accepted header of a parent; a longer one is no parent.
 const MAX_HEADER_BYTES: usize = 1024;
+
+/// Who sends: `OTEL_SERVICE_NAME`, or `service`.
+fn resource(service: &'static str, version: &'static str) -> Resource {
+    let builder = match env::var("OTEL_SERVICE_NAME") {
+        Ok(name) if !name.is_empty() => Resource::builder(),
+        _ => Resource::builder().with_service_name(service),
+    };
+    builder.with_attribute(KeyValue::new("service.version", version)).build()
+}
 
 /// Where spans go, or nowhere.
 #[derive(Clone, Default)]
@@ -48,11 +62,7 @@ impl Traces {
         let exporter = SpanExporter::builder().with_tonic().build().map_err(|error| {
             format!("{endpoint}: {error}; expected http(s)://HOST:4317, a collector that takes OTLP over gRPC")
         })?;
-        let resource = match env::var("OTEL_SERVICE_NAME") {
-            Ok(name) if !name.is_empty() => Resource::builder(),
-            _ => Resource::builder().with_service_name(service),
-        };
-        let resource = resource.with_attribute(KeyValue::new("service.version", version)).build();
+        let resource = resource(service, version);
         let provider = SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource).build();
         let tracer = provider.tracer(service);
         Ok(Self(Some(On { provider, tracer })))
