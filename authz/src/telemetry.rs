@@ -65,11 +65,19 @@ impl Default for BuildLabels {
     }
 }
 
+/// With the request ids of slow decisions.
+type Seconds = HistogramWithExemplars<Vec<(&'static str, String)>>;
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RouteLabels {
+    route: String,
+}
+
 /// Counts and times decisions.
 #[derive(Debug)]
 pub struct DecisionMetrics {
     decisions: Family<DecisionLabels, Counter>,
-    seconds: HistogramWithExemplars<Vec<(&'static str, String)>>,
+    seconds: Family<RouteLabels, Seconds, fn() -> Seconds>,
 }
 
 /// A decision that took longer than this is named by its request id, an exemplar of its bucket.
@@ -81,14 +89,14 @@ impl DecisionMetrics {
         let metrics = Self {
             decisions: Family::default(),
             // 10 µs to 0.3 s.
-            seconds: HistogramWithExemplars::new(exponential_buckets(0.000_01, 2.0, 16)),
+            seconds: Family::new_with_constructor(|| Seconds::new(exponential_buckets(0.000_01, 2.0, 16))),
         };
         registry.register(
             "docsgate_authz_decisions",
             "Decisions by route, outcome, reason and best corpus",
             metrics.decisions.clone(),
         );
-        registry.register("docsgate_authz_decision_seconds", "Time to decide", metrics.seconds.clone());
+        registry.register("docsgate_authz_decision_seconds", "Time to decide, by route", metrics.seconds.clone());
         let build = Family::<BuildLabels, Gauge>::default();
         build.get_or_create(&BuildLabels::default()).set(1);
         registry.register("docsgate_authz_build_info", "Version and commit of this program; always 1", build);
@@ -108,11 +116,12 @@ impl DecisionMetrics {
             Outcome::Refuse(refusal) => ("refused", refusal.kind(), "none"),
         };
         let route = about.route.as_deref().unwrap_or("none").to_owned();
+        let timed = self.seconds.get_or_create(&RouteLabels { route: route.clone() });
         self.decisions.get_or_create(&DecisionLabels { route, outcome, reason, corpus: corpus.to_owned() }).inc();
         // What stands there is ours: Envoy makes request ids. Another one would only be left out.
         let plain = id.len() <= 64 && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
         let exemplar = (took >= EXEMPLARY && plain).then(|| vec![("request_id", id.to_owned())]);
         let at = exemplar.is_some().then(SystemTime::now);
-        self.seconds.observe(took.as_secs_f64(), exemplar, at);
+        timed.observe(took.as_secs_f64(), exemplar, at);
     }
 }
