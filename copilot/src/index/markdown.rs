@@ -62,7 +62,9 @@ pub fn parse(source: &str, slug: Slug) -> Page {
     let options = Options::ENABLE_TABLES
         | Options::ENABLE_HEADING_ATTRIBUTES
         | Options::ENABLE_STRIKETHROUGH
-        | Options::ENABLE_FOOTNOTES;
+        | Options::ENABLE_FOOTNOTES
+        // A box to tick is not text.
+        | Options::ENABLE_TASKLISTS;
     for event in Parser::new_ext(&text, options) {
         reader.see(event);
     }

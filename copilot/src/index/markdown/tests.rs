@@ -180,3 +180,19 @@ fn generic_blocks_leave_their_title_and_includes_leave_nothing() {
         .collect();
     assert_eq!(blocks, ["Use it", "Inside.", "Python", "Note", "Deep.", "/// is a path", "/// note"]);
 }
+
+#[test]
+fn a_box_to_tick_is_not_text() {
+    let page = parse("# P\n\n- [ ] try it\n- [x] done\n- [a](b) link\n");
+    let blocks: Vec<&str> = page
+        .sections
+        .last()
+        .unwrap()
+        .blocks
+        .iter()
+        .map(|block| match block {
+            Block::Prose(text) | Block::Code { text, .. } => text.as_str(),
+        })
+        .collect();
+    assert_eq!(blocks.join("|"), "try it|done|a link");
+}
