@@ -17,9 +17,11 @@ pub const REPORT: &str = "DOCSGATE_MISSING_TOOLS";
 /// Debian's package for each program that tests ask for: the one list, which `.ci/run` installs as well.
 pub const PACKAGES: &[(&str, &str)] = &[
     ("chromium", "chromium"),
+    ("curl", "curl"),
     ("nginx", "nginx-light"),
     ("node", "nodejs"),
     ("npm", "npm"),
+    ("openssl", "openssl"),
     ("pgbouncer", "pgbouncer"),
     ("prometheus", "prometheus"),
     ("promtool", "prometheus"),

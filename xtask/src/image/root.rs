@@ -22,15 +22,47 @@ const VOLUMES: [&str; 2] = ["run/docsgate", "var/cache/docsgate"];
 pub(super) struct Root {
     at: PathBuf,
     program: String,
-    privileged: bool,
+    way: Way,
+}
+
+/// How a program gets this folder as its root, and uid 65532 as its user. The first that the machine allows is taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// As root, on a mount of its own that is read-only even for its owner; volumes are mounts in it that are not.
+    Mount,
+    /// As root, where mounts are not allowed, as in many containers: files belong to root and nobody may write.
+    Chroot,
+    /// As anybody, in a user namespace: nobody may write, for want of the right on every folder.
+    UserNamespace,
+}
+
+impl Way {
+    fn of_this_machine() -> Result<Self> {
+        let allowed = |program: &str, arguments: &[&str]| {
+            Command::new(program).args(arguments).output().is_ok_and(|output| output.status.success())
+        };
+        if rustix::process::geteuid().is_root() {
+            if allowed("unshare", &["--mount", "true"]) {
+                return Ok(Self::Mount);
+            }
+            if allowed("chroot", &["/", "true"]) {
+                return Ok(Self::Chroot);
+            }
+        } else if allowed("unshare", &["--user", "--map-user=65532", "--map-group=65532", "true"]) {
+            return Ok(Self::UserNamespace);
+        }
+        bail!(
+            "this machine allows neither mount namespaces, nor chroot, nor user namespaces: the images cannot be tried here"
+        )
+    }
 }
 
 impl Root {
     /// Makes a root with `program`, the base's libraries as this machine has them, certificates, and empty volumes.
     pub(super) fn new(at: &Path, program: &Path) -> Result<Self> {
         let name = program.file_name().and_then(|name| name.to_str()).context("a program has a name")?;
-        let privileged = rustix::process::geteuid().is_root();
-        let root = Self { at: at.to_path_buf(), program: format!("/usr/local/bin/{name}"), privileged };
+        let way = Way::of_this_machine()?;
+        let root = Self { at: at.to_path_buf(), program: format!("/usr/local/bin/{name}"), way };
         root.copy(program, &format!("usr/local/bin/{name}"))?;
         for library in libraries(program)? {
             let file = library.file_name().and_then(|name| name.to_str()).unwrap_or_default();
@@ -48,7 +80,7 @@ impl Root {
         }
         for volume in VOLUMES {
             fs::create_dir_all(root.path(volume))?;
-            if privileged {
+            if way != Way::UserNamespace {
                 chown(root.path(volume), Some(USER), Some(USER))?;
             }
         }
@@ -75,34 +107,33 @@ impl Root {
         Ok(())
     }
 
-    /// How a program is started here: arguments of `unshare`.
-    fn inside(&self, arguments: &[&str]) -> Vec<String> {
+    /// How the program is started here: a command and its arguments.
+    fn inside(&self, arguments: &[&str]) -> (&'static str, Vec<String>) {
         let at = self.at.display().to_string();
-        let mut all: Vec<String> = Vec::new();
-        if self.privileged {
-            // A mount of its own makes the tree read-only even for its owner; volumes are mounts in it that are not.
-            let volumes: String =
-                VOLUMES.iter().map(|volume| format!("mount --bind \"$0/{volume}\" \"$0/{volume}\" && ")).collect();
-            let script = format!(
-                "mount --bind \"$0\" \"$0\" && {volumes}mount -o remount,bind,ro \"$0\" && \
-                 exec chroot --userspec={USER}:{USER} \"$0\" \"$@\""
-            );
-            all.extend(["--mount", "sh", "-c"].map(str::to_owned));
-            all.extend([script, at]);
-        } else {
-            // Somebody else than root is uid 65532 in a namespace of its own.
-            let identity = [format!("--map-user={USER}"), format!("--map-group={USER}"), format!("--root={at}")];
-            all.push("--user".to_owned());
-            all.extend(identity);
-        }
+        let user = format!("--userspec={USER}:{USER}");
+        let (command, mut all) = match self.way {
+            Way::Mount => {
+                let volumes: String =
+                    VOLUMES.iter().map(|volume| format!("mount --bind \"$0/{volume}\" \"$0/{volume}\" && ")).collect();
+                let script = format!(
+                    "mount --bind \"$0\" \"$0\" && {volumes}mount -o remount,bind,ro \"$0\" && exec chroot {user} \"$0\" \"$@\""
+                );
+                ("unshare", vec!["--mount".to_owned(), "sh".to_owned(), "-c".to_owned(), script, at])
+            }
+            Way::Chroot => ("chroot", vec![user, at]),
+            Way::UserNamespace => {
+                let identity = [format!("--map-user={USER}"), format!("--map-group={USER}"), format!("--root={at}")];
+                ("unshare", ["--user".to_owned()].into_iter().chain(identity).collect())
+            }
+        };
         all.push(self.program.clone());
         all.extend(arguments.iter().map(|argument| (*argument).to_owned()));
-        all
+        (command, all)
     }
 
     /// Takes the right to write from everything but the volumes: where there is no mount, that makes the tree read-only.
     fn seal(&self) -> Result<()> {
-        if !self.privileged {
+        if self.way != Way::Mount {
             for folder in ["", "etc", "etc/docsgate", "artifacts", "usr", "usr/local", "usr/local/bin"] {
                 let path = self.path(folder);
                 if path.is_dir() {
@@ -115,7 +146,8 @@ impl Root {
 
     /// Runs the program to its end and returns what it said.
     pub(super) fn run(&self, arguments: &[&str]) -> Result<String> {
-        let output = Command::new("unshare").args(self.inside(arguments)).env_clear().output().context("unshare")?;
+        let (command, all) = self.inside(arguments);
+        let output = Command::new(found(command)?).args(all).env_clear().output().context(command)?;
         if !output.status.success() {
             bail!("{} {arguments:?}: {}", self.program, String::from_utf8_lossy(&output.stderr).trim());
         }
@@ -125,11 +157,16 @@ impl Root {
     /// Starts the program.
     pub(super) fn start(&self, arguments: &[&str]) -> Result<Process> {
         self.seal()?;
-        let unshare = ["/usr/bin/unshare", "/bin/unshare"].iter().map(Path::new).find(|path| path.is_file());
-        let unshare = unshare.context("`unshare` is missing: sudo apt-get install util-linux")?;
+        let (command, all) = self.inside(arguments);
         let log = self.at.with_extension("log");
-        Launch::new(&self.program, unshare, log).args(self.inside(arguments)).spawn()
+        Launch::new(&self.program, &found(command)?, log).args(all).spawn()
     }
+}
+
+/// Where a program of the system lies; `chroot` is not on everybody's `PATH`.
+fn found(name: &str) -> Result<PathBuf> {
+    let places = ["/usr/bin", "/usr/sbin", "/bin", "/sbin"].map(|folder| Path::new(folder).join(name));
+    places.into_iter().find(|path| path.is_file()).with_context(|| format!("`{name}` is missing"))
 }
 
 /// What the dynamic linker would load.
