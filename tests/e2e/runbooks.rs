@@ -4,7 +4,7 @@
 mod kubectl;
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,12 +17,12 @@ use docsgate_harness::{paths, tools};
 
 use crate::gate::{Gate, MEMBER, SITE, Wanted, data, eventually, ok, open_folder, problem, urls};
 
-fn folder() -> PathBuf {
+fn folder_of_pages() -> PathBuf {
     paths::repository().unwrap().join("docs/member")
 }
 
 fn pages() -> Vec<(String, String)> {
-    let mut pages: Vec<(String, String)> = fs::read_dir(folder())
+    let mut pages: Vec<(String, String)> = fs::read_dir(folder_of_pages())
         .unwrap()
         .map(|entry| entry.unwrap().path())
         .map(|path| (path.file_name().unwrap().to_str().unwrap().to_owned(), fs::read_to_string(&path).unwrap()))
@@ -35,6 +35,14 @@ fn pages() -> Vec<(String, String)> {
 fn blocks<'p>(page: &'p str, language: &str) -> Vec<&'p str> {
     let fence = format!("```{language}\n");
     page.split(&fence).skip(1).map(|rest| rest.split("```").next().unwrap()).collect()
+}
+
+/// Puts what an operator has checked out into a folder.
+fn furnish(folder: &Path) {
+    let root = paths::repository().unwrap();
+    for name in ["charts", "policies", "docs"] {
+        std::os::unix::fs::symlink(root.join(name), folder.join(name)).unwrap();
+    }
 }
 
 /// Where a runbook's commands run: a folder with the repository's charts, policies and documents, and what its pages name.
@@ -62,10 +70,7 @@ impl Desk {
         gate.stack.authz_options.database_url = Some(both);
         gate.stack.authz = Authz::start(&gate.stack.authz_options).unwrap();
 
-        let root = paths::repository().unwrap();
-        for name in ["charts", "policies", "docs"] {
-            std::os::unix::fs::symlink(root.join(name), folder.path().join(name)).unwrap();
-        }
+        furnish(folder.path());
         fs::create_dir(folder.path().join("index")).unwrap();
         let token = gate.member_token();
         gate.stack.member("grant", "reader@example.org").unwrap();
@@ -93,19 +98,32 @@ impl Desk {
 
     /// Types a page's commands, one after the other, as an operator does: the first that fails stops.
     fn follow(&self, page: &str) -> String {
-        let text = fs::read_to_string(folder().join(page)).unwrap();
+        let text = fs::read_to_string(folder_of_pages().join(page)).unwrap();
         let script = blocks(&text, "sh").concat();
         assert!(!script.is_empty(), "{page} has no command to try");
         self.run(page, &script)
     }
 
+    /// In a folder of its own: another cluster, another day.
+    fn follow_anew(&self, page: &str) -> String {
+        let folder = self.folder.path().join(page);
+        fs::create_dir(&folder).unwrap();
+        furnish(&folder);
+        let text = fs::read_to_string(folder_of_pages().join(page)).unwrap();
+        self.run_in(&folder, page, &blocks(&text, "sh").concat())
+    }
+
     fn run(&self, what: &str, script: &str) -> String {
+        self.run_in(self.folder.path(), what, script)
+    }
+
+    fn run_in(&self, folder: &Path, what: &str, script: &str) -> String {
         let mut search: Vec<PathBuf> = vec![paths::binary("authz").unwrap().parent().unwrap().to_path_buf()];
         search.push(self.gate.stack.postgres.program("psql").parent().unwrap().to_path_buf());
         search.push(tools::helm().unwrap().parent().unwrap().to_path_buf());
         search.extend(std::env::split_paths(&std::env::var_os("PATH").unwrap()));
         let mut bash = Command::new("bash");
-        bash.args(["-euo", "pipefail", "-x", "-c", script]).current_dir(self.folder.path());
+        bash.args(["-euo", "pipefail", "-x", "-c", script]).current_dir(folder);
         bash.envs(self.variables.iter().map(|(name, value)| (name, value)));
         bash.env("PATH", std::env::join_paths(search).unwrap()).env("NO_PROXY", "*");
         let output = bash.output().unwrap();
@@ -132,6 +150,9 @@ fn every_command_of_the_runbooks_does_what_it_says() {
     );
     let said = desk.follow("roll-back-index.md");
     assert!(said.contains("is the latest now, sequence 3"), "{said}");
+    let said = desk.follow_anew("install-rke2.md");
+    assert!(said.contains("\"hits\"") && said.contains("signature good"), "{said}");
+    desk.follow_anew("rotate-grant-key.md");
     desk.follow("rotate-issuer-key.md");
     let said = desk.follow("roll-back-policy.md");
     assert!(said.contains("\"version\""), "{said}");
@@ -197,6 +218,25 @@ fn the_cluster_is_lost(desk: Desk) {
     stack.authz.process.stop(Duration::from_secs(8));
 }
 
+/// The pages that `every_command_of_the_runbooks_does_what_it_says` follows.
+const FOLLOWED: [&str; 9] = [
+    "cluster-loss.md",
+    "install-doks.md",
+    "install-rke2.md",
+    "promote-postgres.md",
+    "roll-back-index.md",
+    "roll-back-policy.md",
+    "rotate-grant-key.md",
+    "rotate-issuer-key.md",
+    "under-attack.md",
+];
+
+#[test]
+fn no_page_has_a_command_that_nobody_types() {
+    let with_commands = pages().into_iter().filter(|(_, text)| !blocks(text, "sh").is_empty()).map(|(name, _)| name);
+    assert_eq!(with_commands.collect::<Vec<_>>(), FOLLOWED);
+}
+
 /// Pages that the index lists exist, and no page is left out.
 #[test]
 fn the_index_lists_every_runbook() {
@@ -206,7 +246,7 @@ fn the_index_lists_every_runbook() {
         assert!(index.contains(&format!("({name})")), "{name} is not listed");
         for link in text.split("](").skip(1).map(|rest| rest.split(')').next().unwrap()) {
             let link = link.split('#').next().unwrap();
-            assert!(link.starts_with("https://") || folder().join(link).is_file(), "{name} links to {link}");
+            assert!(link.starts_with("https://") || folder_of_pages().join(link).is_file(), "{name} links to {link}");
         }
     }
 }
