@@ -98,12 +98,9 @@ impl Receiver {
 }
 
 /// The gate again, with everything told where the receiver is.
-fn traced(gate: &mut Gate, collector: SocketAddr) -> (Envoy, Copilot) {
-    let variables = [
-        ("OTEL_EXPORTER_OTLP_ENDPOINT", format!("http://{collector}")),
-        ("OTEL_TRACES_SAMPLER", "parentbased_always_off".to_owned()),
-        ("OTEL_BSP_SCHEDULE_DELAY", "100".to_owned()),
-    ];
+fn traced(gate: &mut Gate, collector: SocketAddr, percent: u32) -> (Envoy, Copilot) {
+    let variables =
+        [("OTEL_EXPORTER_OTLP_ENDPOINT", format!("http://{collector}")), ("OTEL_BSP_SCHEDULE_DELAY", "100".to_owned())];
     gate.stack.authz.process.kill();
     gate.stack.authz_options.env.extend(variables.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
     gate.stack.authz = Authz::start(&gate.stack.authz_options).unwrap();
@@ -120,6 +117,27 @@ fn traced(gate: &mut Gate, collector: SocketAddr) -> (Envoy, Copilot) {
     })
     .unwrap();
 
+    let mut bootstrap = rendered();
+    let hcm = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config/tracing/random_sampling/value";
+    *bootstrap.pointer_mut(hcm).unwrap() = percent.into();
+    let (host, port) = copilot.address.rsplit_once(':').unwrap();
+    let log = folder.join("access.jsonl");
+    let addresses = envoy::Addresses {
+        listen: "127.0.0.1:0".parse().unwrap(),
+        authz_socket: gate.stack.authz.socket.clone(),
+        backend: (host.to_owned(), port.parse().unwrap()),
+        backend_grpc: None,
+    };
+    envoy::place(&mut bootstrap, &addresses, &log).unwrap();
+    let clusters = bootstrap["static_resources"]["clusters"].as_array_mut().unwrap();
+    let otlp = clusters.iter_mut().find(|cluster| cluster["name"] == "otlp").unwrap();
+    let port = "/load_assignment/endpoints/0/lb_endpoints/0/endpoint/address/socket_address/port_value";
+    *otlp.pointer_mut(port).unwrap() = json!(collector.port());
+    (Envoy::start_with(&bootstrap, log, &folder).unwrap(), copilot)
+}
+
+/// The bootstrap that the chart renders with tracing on.
+fn rendered() -> Value {
     let release = Release::of(
         "traced",
         &[],
@@ -132,29 +150,14 @@ fn traced(gate: &mut Gate, collector: SocketAddr) -> (Envoy, Copilot) {
     );
     let objects = release.objects();
     let map = objects.iter().find(|object| object["metadata"]["name"] == "docs-envoy").unwrap();
-    let mut bootstrap: Value = serde_saphyr::from_str(map["data"]["envoy.yaml"].as_str().unwrap()).unwrap();
-    let (host, port) = copilot.address.rsplit_once(':').unwrap();
-    let log = folder.join("access.jsonl");
-    let addresses = envoy::Addresses {
-        listen: "127.0.0.1:0".parse().unwrap(),
-        authz_socket: gate.stack.authz.socket.clone(),
-        backend: (host.to_owned(), port.parse().unwrap()),
-        backend_grpc: None,
-    };
-    envoy::place(&mut bootstrap, &addresses, &log).unwrap();
-    let clusters = bootstrap["static_resources"]["clusters"].as_array_mut().unwrap();
-    let otlp = clusters.iter_mut().find(|cluster| cluster["name"] == "otlp").unwrap();
-    *otlp
-        .pointer_mut("/load_assignment/endpoints/0/lb_endpoints/0/endpoint/address/socket_address/port_value")
-        .unwrap() = json!(collector.port());
-    (Envoy::start_with(&bootstrap, log, &folder).unwrap(), copilot)
+    serde_saphyr::from_str(map["data"]["envoy.yaml"].as_str().unwrap()).unwrap()
 }
 
 #[test]
 fn one_trace_leads_from_envoy_through_authz_to_copilot() {
     let (receiver, collector) = Receiver::start();
     let mut gate = Gate::start();
-    let (envoy, copilot) = traced(&mut gate, collector);
+    let (envoy, copilot) = traced(&mut gate, collector, 100);
     // A client's own trace is not joined.
     let theirs = "4bf92f3577b34da6a3ce929d0e0e4736";
     let asked = gate
@@ -214,7 +217,7 @@ fn a_collector_that_is_away_costs_no_answer() {
     let nobody = listener.local_addr().unwrap();
     drop(listener);
     let mut gate = Gate::start();
-    let (envoy, copilot) = traced(&mut gate, nobody);
+    let (envoy, copilot) = traced(&mut gate, nobody, 100);
     for _ in 0..50 {
         ok(gate.http.get(format!("{}/api/docs-search?q=tides", envoy.url())).send().unwrap());
     }
@@ -251,4 +254,22 @@ fn decisions_are_told_to_a_collector_of_logs() {
     gate.stack.authz_options.env.clear();
     let refused = format!("{:#}", Authz::start(&gate.stack.authz_options).unwrap_err());
     assert!(refused.contains("--decision-log otlp: set OTEL_EXPORTER_OTLP_ENDPOINT"), "{refused}");
+}
+
+/// What Envoy does not sample nobody records, and what is in no trace, such as a probe, begins none. All spans are sent before a
+/// process ends, so that none can come later.
+#[test]
+fn what_envoy_does_not_sample_is_recorded_by_nobody() {
+    let (receiver, collector) = Receiver::start();
+    let mut gate = Gate::start();
+    let (envoy, copilot) = traced(&mut gate, collector, 0);
+    for _ in 0..20 {
+        ok(gate.http.get(format!("{}/api/docs-search?q=tides", envoy.url())).send().unwrap());
+        assert_eq!(gate.http.get(format!("{}/healthz", copilot.url())).send().unwrap().status(), 200);
+    }
+    for process in [&gate.stack.authz.process, &copilot.process] {
+        assert!(process.stop(std::time::Duration::from_secs(20)).is_some_and(|status| status.success()));
+    }
+    let spans = receiver.0.lock().unwrap();
+    assert!(spans.is_empty(), "{spans:#?}");
 }

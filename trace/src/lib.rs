@@ -19,7 +19,7 @@ use opentelemetry_otlp::SpanExporter;
 use opentelemetry_sdk::{
     Resource,
     propagation::TraceContextPropagator,
-    trace::{SdkTracer, SdkTracerProvider},
+    trace::{Sampler, SdkTracer, SdkTracerProvider},
 };
 
 pub use records::Records;
@@ -63,7 +63,12 @@ impl Traces {
             format!("{endpoint}: {error}; expected http(s)://HOST:4317, a collector that takes OTLP over gRPC")
         })?;
         let resource = resource(service, version);
-        let provider = SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource).build();
+        let mut builder = SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource);
+        if !named("OTEL_TRACES_SAMPLER") {
+            // Envoy says which requests are traced. One that is in no trace, such as a probe, begins none here.
+            builder = builder.with_sampler(Sampler::ParentBased(Box::new(Sampler::AlwaysOff)));
+        }
+        let provider = builder.build();
         let tracer = provider.tracer(service);
         Ok(Self(Some(On { provider, tracer })))
     }
