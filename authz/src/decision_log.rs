@@ -11,7 +11,7 @@ use std::{
         Arc, Mutex, PoisonError,
         mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use authz_core::record::{DecisionRecord, RedactedAddresses};
@@ -93,6 +93,8 @@ impl FromStr for LogTarget {
 const QUEUE: usize = 16_384;
 /// Time for the last lines when the process ends.
 const FINISH: Duration = Duration::from_secs(3);
+/// How often room in the queue is looked for at the end.
+const FULL: Duration = Duration::from_millis(5);
 /// How long a line may stay in the buffer.
 const FLUSH_EVERY: Duration = Duration::from_millis(500);
 
@@ -181,10 +183,17 @@ impl DecisionLog {
     pub fn finish(&self) {
         let Some(queue) = &self.queue else { return };
         let (answer, answered) = sync_channel(1);
-        // A full queue is waited for: at the end, nothing is more urgent.
-        if queue.send(Entry::Finish(answer)).is_ok() {
-            let _ = answered.recv_timeout(FINISH);
+        let until = Instant::now() + FINISH;
+        let mut entry = Entry::Finish(answer);
+        // A writer that hangs, such as on a pipe that nobody reads, must not keep the process from ending.
+        while let Err(TrySendError::Full(back)) = queue.try_send(entry) {
+            if Instant::now() >= until {
+                return;
+            }
+            entry = back;
+            std::thread::sleep(FULL);
         }
+        let _ = answered.recv_timeout(until.saturating_duration_since(Instant::now()));
     }
 
     /// A recent decision, by its request id.

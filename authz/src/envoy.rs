@@ -22,7 +22,7 @@ use crate::{
     audit::{Audit, Made},
     facts::Sources,
     policy_source::PolicySource,
-    telemetry::DecisionMetrics,
+    telemetry::{self, DecisionMetrics},
 };
 use response::Answerer;
 
@@ -76,7 +76,7 @@ impl CheckService {
         self.metrics.record(&decision, asked.id, started.elapsed());
         log(&decision, &asked, started.elapsed());
         if span.is_recording() {
-            describe(&mut span, &decision, asked.id, &policy.version);
+            telemetry::describe(&mut span, &decision, asked.id, &policy.version);
         }
         if self.audit.wanted() {
             let (id, subject) = (asked.id.to_owned(), self.answerer.pseudonym(&decision));
@@ -85,32 +85,6 @@ impl CheckService {
         }
         response
     }
-}
-
-/// What a trace shows of a decision: nothing that identifies a client.
-fn describe(span: &mut Span, decision: &authz_core::decision::Decision, id: &str, version: &str) {
-    use authz_core::decision::Outcome;
-    span.set("docsgate.request_id", id.to_owned());
-    span.set("docsgate.policy_version", version.to_owned());
-    if let Some(route) = decision.about.route.as_deref() {
-        span.set("docsgate.route", route.to_owned());
-    }
-    let (outcome, reason) = match &decision.outcome {
-        Outcome::Allow(allow) => {
-            let corpora: Vec<&str> = allow.corpora().iter().map(AsRef::as_ref).collect();
-            span.set("docsgate.corpora", corpora.join(","));
-            ("allowed", "allowed")
-        }
-        Outcome::Preflight => ("preflight", "preflight"),
-        Outcome::Refuse(refusal) => {
-            if refusal.status() >= 500 {
-                span.fail(refusal.kind());
-            }
-            ("refused", refusal.kind())
-        }
-    };
-    span.set("docsgate.outcome", outcome);
-    span.set("docsgate.reason", reason);
 }
 
 /// A refusal is worth a line by itself; the decision log has all of them.

@@ -1,4 +1,4 @@
-//! Logs and the metrics of decisions. One event emits both.
+//! Logs, and the metrics and spans of decisions. One event emits both.
 
 use std::{
     sync::Arc,
@@ -6,6 +6,7 @@ use std::{
 };
 
 use authz_core::decision::{Decision, Outcome};
+use docsgate_trace::Span;
 use prometheus_client::{
     encoding::EncodeLabelSet,
     metrics::{
@@ -42,6 +43,36 @@ pub fn init_logs(format: LogFormat) {
             .try_init(),
         LogFormat::Text => registry.with(tracing_subscriber::fmt::layer().with_writer(std::io::stderr)).try_init(),
     };
+}
+
+/// Outcome and reason of a decision, in the words of metrics and traces.
+fn told(decision: &Decision) -> (&'static str, &'static str) {
+    match (&decision.outcome, &decision.about.shadowed) {
+        (Outcome::Allow(_), Some(refusal)) => ("shadowed", refusal.kind()),
+        (Outcome::Allow(_), None) => ("allowed", "allowed"),
+        (Outcome::Preflight, _) => ("preflight", "preflight"),
+        (Outcome::Refuse(refusal), _) => ("refused", refusal.kind()),
+    }
+}
+
+/// What a trace shows of a decision: nothing that identifies a client.
+pub fn describe(span: &mut Span, decision: &Decision, id: &str, version: &str) {
+    let (outcome, reason) = told(decision);
+    span.set("docsgate.outcome", outcome);
+    span.set("docsgate.reason", reason);
+    span.set("docsgate.request_id", id.to_owned());
+    span.set("docsgate.policy_version", version.to_owned());
+    if let Some(route) = decision.about.route.as_deref() {
+        span.set("docsgate.route", route.to_owned());
+    }
+    match &decision.outcome {
+        Outcome::Allow(allow) => {
+            let corpora: Vec<&str> = allow.corpora().iter().map(AsRef::as_ref).collect();
+            span.set("docsgate.corpora", corpora.join(","));
+        }
+        Outcome::Refuse(refusal) if refusal.status() >= 500 => span.fail(reason),
+        Outcome::Preflight | Outcome::Refuse(_) => {}
+    }
 }
 
 /// Labels of a decision. No label ever takes a client's text: that would let clients grow memory.
@@ -105,18 +136,14 @@ impl DecisionMetrics {
 
     /// Records one decision, with the id of its request.
     pub fn record(&self, decision: &Decision, id: &str, took: Duration) {
-        let about = &decision.about;
-        let (outcome, reason, corpus) = match &decision.outcome {
-            Outcome::Allow(allow) => {
-                let reason = about.shadowed.as_ref().map_or("allowed", authz_core::decision::Refusal::kind);
-                let outcome = if about.shadowed.is_some() { "shadowed" } else { "allowed" };
-                (outcome, reason, allow.corpora().first().map_or("none", AsRef::as_ref))
-            }
-            Outcome::Preflight => ("preflight", "preflight", "none"),
-            Outcome::Refuse(refusal) => ("refused", refusal.kind(), "none"),
+        let (outcome, reason) = told(decision);
+        let corpus = match &decision.outcome {
+            Outcome::Allow(allow) => allow.corpora().first().map_or("none", AsRef::as_ref),
+            Outcome::Preflight | Outcome::Refuse(_) => "none",
         };
-        let route = about.route.as_deref().unwrap_or("none").to_owned();
-        let timed = self.seconds.get_or_create(&RouteLabels { route: route.clone() });
+        let by_route = RouteLabels { route: decision.about.route.as_deref().unwrap_or("none").to_owned() };
+        let timed = self.seconds.get_or_create(&by_route);
+        let route = by_route.route;
         self.decisions.get_or_create(&DecisionLabels { route, outcome, reason, corpus: corpus.to_owned() }).inc();
         // What stands there is ours: Envoy makes request ids. Another one would only be left out.
         let plain = id.len() <= 64 && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');

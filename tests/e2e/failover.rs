@@ -102,11 +102,11 @@ fn a_lost_primary_costs_known_members_nothing_and_is_not_believed_when_it_return
             });
         }
 
-        std::thread::sleep(Duration::from_millis(300));
+        eventually("the load", || (asked.load(Ordering::Relaxed) > 50).then_some(()));
         gate.stack.postgres.process.kill();
         timeline.note("the primary is killed (SIGKILL)");
         // Somebody notices and decides; meanwhile nobody is the primary.
-        std::thread::sleep(Duration::from_secs(1));
+        eventually("authz to miss the primary", || metric(&gate, "docsgate_authz_database_listening 0"));
         standby.promote().unwrap();
         let promoted = Instant::now();
         timeline.note("the standby is promoted and takes writes");

@@ -29,6 +29,17 @@ const FINISH: Duration = Duration::from_secs(3);
 /// Longest accepted header of a parent; a longer one is no parent.
 const MAX_HEADER_BYTES: usize = 1024;
 
+/// Whether a variable is set to anything.
+fn named(name: &str) -> bool {
+    env::var(name).is_ok_and(|value| !value.trim().is_empty())
+}
+
+/// The variable that names a collector: the signal's own, or that of all signals. None where the SDK is switched off.
+fn endpoint(own: &'static str) -> Option<&'static str> {
+    let disabled = env::var("OTEL_SDK_DISABLED").is_ok_and(|value| value.eq_ignore_ascii_case("true"));
+    [own, "OTEL_EXPORTER_OTLP_ENDPOINT"].into_iter().find(|name| !disabled && named(name))
+}
+
 /// Who sends: `OTEL_SERVICE_NAME`, or `service`.
 fn resource(service: &'static str, version: &'static str) -> Resource {
     let builder = match env::var("OTEL_SERVICE_NAME") {
@@ -54,11 +65,7 @@ impl Traces {
     /// # Errors
     /// A sentence, when an endpoint is named that cannot be used.
     pub fn from_environment(service: &'static str, version: &'static str) -> Result<Self, String> {
-        let named = |name: &str| env::var(name).is_ok_and(|value| !value.trim().is_empty());
-        let disabled = env::var("OTEL_SDK_DISABLED").is_ok_and(|value| value.eq_ignore_ascii_case("true"));
-        let endpoint =
-            ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"].into_iter().find(|name| named(name));
-        let Some(endpoint) = endpoint.filter(|_| !disabled) else { return Ok(Self::default()) };
+        let Some(endpoint) = endpoint("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") else { return Ok(Self::default()) };
         let exporter = SpanExporter::builder().with_tonic().build().map_err(|error| {
             format!("{endpoint}: {error}; expected http(s)://HOST:4317, a collector that takes OTLP over gRPC")
         })?;

@@ -1,12 +1,12 @@
 //! Log records over OTLP, for who writes them from a thread of its own.
 
-use std::{env, fmt, time::SystemTime};
+use std::{fmt, time::SystemTime};
 
 use opentelemetry::logs::{AnyValue, LogRecord as _, Logger as _, LoggerProvider as _, Severity};
 use opentelemetry_otlp::LogExporter;
 use opentelemetry_sdk::logs::{SdkLogger, SdkLoggerProvider};
 
-use crate::{FINISH, resource};
+use crate::{FINISH, endpoint, resource};
 
 /// A collector that takes log records.
 pub struct Records {
@@ -23,9 +23,8 @@ impl Records {
     /// # Errors
     /// A sentence, when no endpoint is named or it cannot be used.
     pub fn from_environment(service: &'static str, version: &'static str) -> Result<Self, String> {
-        let names = ["OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"];
-        let named = names.into_iter().find(|name| env::var(name).is_ok_and(|value| !value.trim().is_empty()));
-        let endpoint = named.ok_or("set OTEL_EXPORTER_OTLP_ENDPOINT to a collector, such as http://collector:4317")?;
+        let endpoint = endpoint("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT")
+            .ok_or("set OTEL_EXPORTER_OTLP_ENDPOINT to a collector, such as http://collector:4317")?;
         let exporter = LogExporter::builder().with_tonic().build().map_err(|error| format!("{endpoint}: {error}"))?;
         let provider = SdkLoggerProvider::builder().with_batch_exporter(exporter);
         let provider = provider.with_resource(resource(service, version)).build();

@@ -11,6 +11,7 @@ use serde::Serialize;
 use super::{App, Provenance, check_accept, json, problem::Problem};
 use crate::{
     grant_guard::{Granted, RequestId, now},
+    index::reader::OpenFault,
     search::{self, Correction, Found, Hit, MAX_QUERY_BYTES, Request},
     unanswered::Kind,
 };
@@ -141,7 +142,6 @@ async fn respond(
 pub async fn find(app: &App, granted: &Granted, id: &RequestId, asked: Asked) -> Result<(Found, Provenance), Problem> {
     let indexes = app.indexes(granted)?;
     let provenance = Provenance::of(&indexes, id);
-    let question = asked.q.clone();
     let found = app
         .work(move |app| {
             let request = Request {
@@ -151,7 +151,11 @@ pub async fn find(app: &App, granted: &Granted, id: &RequestId, asked: Asked) ->
                 per_page: asked.per_page,
                 section: asked.section.as_deref(),
             };
-            search::search(&indexes, &request, &app.synonyms, &app.tuning)
+            let found = search::search(&indexes, &request, &app.synonyms, &app.tuning)?;
+            if let (0, Some(best)) = (found.total, indexes.first()) {
+                app.unanswered.note(&best.corpus, Kind::Search, &asked.q, now());
+            }
+            Ok::<_, OpenFault>(found)
         })
         .await?
         .map_err(|error| {
@@ -159,9 +163,6 @@ pub async fn find(app: &App, granted: &Granted, id: &RequestId, asked: Asked) ->
             Problem::internal()
         })?;
     app.metrics.searched(&provenance.corpus, found.total);
-    if found.total == 0 {
-        app.unanswered.note(&provenance.corpus, Kind::Search, &question, now());
-    }
     Ok((found, provenance))
 }
 

@@ -70,7 +70,7 @@ pub struct Args {
     #[arg(long, default_value_t = 256)]
     streams_anonymous: usize,
     /// Unanswered questions that are kept in memory for `copilot report unanswered`; 0 keeps none.
-    #[arg(long, env = "COPILOT_UNANSWERED", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(..=100_000))]
+    #[arg(long, env = "COPILOT_UNANSWERED", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(..=10_000))]
     unanswered: u32,
     /// Written with process id and addresses once all listeners are bound.
     #[arg(long, env = "COPILOT_READY_FILE")]

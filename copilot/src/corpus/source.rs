@@ -24,8 +24,10 @@ pub enum Source {
     File(PathBuf),
     /// One artifact at an address, told apart by its `ETag`.
     Object(Place, String),
-    /// A place with a pointer to the latest artifact. A folder may not be there yet.
-    Published(String),
+    /// A place with a pointer to the latest artifact.
+    Published(Place),
+    /// A folder with such a pointer; it may not be there yet.
+    Folder(PathBuf),
 }
 
 /// What tells one state of a source from another without fetching it.
@@ -81,14 +83,13 @@ impl Source {
     /// A sentence that says what was expected.
     pub fn parse(text: &str) -> Result<Self, String> {
         if text.starts_with("s3://") || (text.contains("://") && text.ends_with('/')) {
-            Place::parse(text)?;
-            return Ok(Self::Published(text.to_owned()));
+            return Ok(Self::Published(Place::parse(text)?));
         }
         if let Some((folder, name)) = text.contains("://").then(|| text.rsplit_once('/')).flatten() {
             return Ok(Self::Object(Place::parse(folder)?, name.to_owned()));
         }
         let path = PathBuf::from(text);
-        Ok(if text.ends_with('/') || path.is_dir() { Self::Published(text.to_owned()) } else { Self::File(path) })
+        Ok(if text.ends_with('/') || path.is_dir() { Self::Folder(path) } else { Self::File(path) })
     }
 
     /// Looks whether there is something other than what `seen` stands for.
@@ -105,26 +106,36 @@ impl Source {
                 Some((found, stamp)) => Ok(Look::Object(Box::new(found), stamp)),
                 None => Ok(Look::Same),
             },
-            Self::Published(text) => {
-                let place =
-                    Place::parse(text).map_err(|cause| SourceFault::Unreachable { shown: text.clone(), cause })?;
-                let name = pointer::name(corpus);
-                // It is small, always of the same size, and replaced in place: its content tells, not its `ETag`.
-                let Some((found, _)) = get(&place, &name, None).await? else { return Ok(Look::Same) };
-                if found.meta.size > pointer::MAX_BYTES {
-                    return Err(PointerFault::Corrupt(format!("{} bytes", found.meta.size)).into());
-                }
-                let shown = format!("{} {name}", place.shown);
-                let mut bytes = Vec::new();
-                read(*Box::new(found), pointer::MAX_BYTES, &shown, |part| bytes.extend_from_slice(part)).await?;
-                let stamp = Stamp { text: hex(&Sha256::digest(&bytes)), young: false };
-                if seen == Some(&stamp) {
-                    return Ok(Look::Same);
-                }
-                Ok(Look::Pointer(Box::new(Pointer::read(&bytes, corpus, key)?), place, stamp))
+            Self::Published(place) => published(place, corpus, key, seen).await,
+            Self::Folder(path) => {
+                let place = Place::folder(path).map_err(unreachable(&path.display().to_string()))?;
+                published(&place, corpus, key, seen).await
             }
         }
     }
+}
+
+/// Reads the pointer of a corpus.
+async fn published(
+    place: &Place,
+    corpus: &str,
+    key: Option<&VerifyKey>,
+    seen: Option<&Stamp>,
+) -> Result<Look, SourceFault> {
+    let name = pointer::name(corpus);
+    // It is small, always of the same size, and replaced in place: its content tells, not its `ETag`.
+    let Some((found, _)) = get(place, &name, None).await? else { return Ok(Look::Same) };
+    if found.meta.size > pointer::MAX_BYTES {
+        return Err(PointerFault::Corrupt(format!("{} bytes", found.meta.size)).into());
+    }
+    let mut bytes = Vec::new();
+    let shown = format!("{} {name}", place.shown);
+    read(found, pointer::MAX_BYTES, &shown, |part| bytes.extend_from_slice(part)).await?;
+    let stamp = Stamp { text: hex(&Sha256::digest(&bytes)), young: false };
+    if seen == Some(&stamp) {
+        return Ok(Look::Same);
+    }
+    Ok(Look::Pointer(Box::new(Pointer::read(&bytes, corpus, key)?), place.clone(), stamp))
 }
 
 /// State of a file.
@@ -177,11 +188,18 @@ async fn read(found: GetResult, most: u64, shown: &str, mut take: impl FnMut(&[u
     Ok(bytes)
 }
 
-/// Fetches an artifact into a temporary file of `dir`.
+/// Fetches an artifact into a temporary file of `dir`. Writes and hashes on a thread for work: requests are answered meanwhile.
 ///
 /// # Errors
 /// [`SourceFault`]; the file is then gone.
 pub async fn fetch(found: GetResult, dir: &Path, room: u64) -> Result<(tempfile::NamedTempFile, String), SourceFault> {
+    let dir = dir.to_owned();
+    let runtime = tokio::runtime::Handle::current();
+    let fetching = tokio::task::spawn_blocking(move || runtime.block_on(fetch_here(found, &dir, room)));
+    fetching.await.unwrap_or_else(|error| Err(unreachable("the artifact")(error)))
+}
+
+async fn fetch_here(found: GetResult, dir: &Path, room: u64) -> Result<(tempfile::NamedTempFile, String), SourceFault> {
     let shown = dir.display().to_string();
     let made = tempfile::Builder::new().prefix("fetching-").tempfile_in(dir).map_err(unreachable(&shown))?;
     let mut hash = Sha256::new();

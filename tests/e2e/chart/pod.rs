@@ -228,6 +228,7 @@ fn end(pod: &Pod, mut running: Vec<(&str, Process)>, envoy: &Process, readers: R
     let began = Instant::now();
     let hook = pod.strings(&pod.container("authz")["lifecycle"]["preStop"]["exec"]["command"]);
     assert_eq!(hook[0], "/usr/local/bin/authz");
+    let hook_wait = hook.iter().find_map(|word| word.strip_prefix("--wait-seconds=")).unwrap().to_owned();
     let drain = std::thread::spawn(move || Command::new(program("authz")).args(&hook[1..]).output().unwrap());
     let sleep = pod.container("envoy")["lifecycle"]["preStop"]["sleep"]["seconds"].as_u64().unwrap();
 
@@ -245,7 +246,9 @@ fn end(pod: &Pod, mut running: Vec<(&str, Process)>, envoy: &Process, readers: R
     let said = String::from_utf8_lossy(&drained.stdout).into_owned();
     assert!(drained.status.success(), "{said}{}", String::from_utf8_lossy(&drained.stderr));
     assert!(said.contains("left: 0"), "{said}");
-    std::thread::sleep(Duration::from_secs(sleep).saturating_sub(began.elapsed()));
+    // Envoy's own hook lasts longer than authz waits, so that Envoy is stopped after what was just seen, and not before.
+    let wait: u64 = hook_wait.parse().unwrap();
+    assert!(sleep > wait, "Envoy is stopped after {sleep} s, and authz may wait for {wait}");
 
     assert!(envoy.stop(PATIENCE).unwrap().success(), "{}", envoy.obituary());
     while let Some((name, process)) = running.pop() {
