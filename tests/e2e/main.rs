@@ -11,6 +11,7 @@ mod tracing;
 mod wire;
 
 mod answers;
+mod attacks;
 mod browser;
 mod chart;
 mod configuration;
