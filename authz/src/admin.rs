@@ -10,8 +10,9 @@ use axum::{
     routing::{get, post},
 };
 use prometheus_client::registry::Registry;
+use tokio_util::sync::CancellationToken;
 
-use crate::{audit::Audit, facts::Sources, policy_source::PolicySource, serve::drain::Drain};
+use crate::{audit::Audit, facts::Sources, policy_source::PolicySource};
 
 /// What the admin listener shows.
 #[derive(Debug, Clone)]
@@ -25,7 +26,7 @@ pub struct AdminState {
     /// Recent decisions and the candidate.
     pub audit: Audit,
     /// Whether the process is going away.
-    pub drain: Drain,
+    pub drain: CancellationToken,
 }
 
 /// The routes of the admin listener.
@@ -46,7 +47,7 @@ pub fn router(state: AdminState) -> Router {
 /// Ready needs a policy and, unless the policy says otherwise, keys; never Postgres or Redis, which public documents
 /// do without.
 pub fn readiness(state: &AdminState) -> Result<(), String> {
-    if state.drain.has_begun() {
+    if state.drain.is_cancelled() {
         return Err("draining".to_owned());
     }
     state.sources.tokens.readiness(&state.policy.current())

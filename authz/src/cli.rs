@@ -18,7 +18,7 @@ use crate::{config::ServeConfig, serve};
 
 /// Envoy ext_authz policy sidecar: origins, limits, member tokens, entitlements, corpora.
 #[derive(Debug, Parser)]
-#[command(name = "authz", version = crate::revision::version(), propagate_version = true, max_term_width = 100)]
+#[command(name = "authz", version = docsgate_service::revision::version(), propagate_version = true, max_term_width = 100)]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,

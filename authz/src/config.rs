@@ -3,8 +3,9 @@
 use std::{fmt, net::SocketAddr, path::PathBuf, str::FromStr};
 
 use clap::Args;
+use docsgate_service::logs::LogFormat;
 
-use crate::{cli::UsageError, decision_log::DecisionLogConfig, serve::tls::TlsFiles, telemetry::LogFormat};
+use crate::{cli::UsageError, decision_log::DecisionLogConfig, serve::tls::TlsFiles};
 
 /// Settings of `authz serve`, from flags and the environment.
 #[derive(Debug, Clone, Args)]

@@ -16,7 +16,7 @@ use std::{
 
 use authz_core::record::{DecisionRecord, RedactedAddresses};
 use clap::Args;
-use docsgate_trace::Records;
+use docsgate_service::Records;
 use prometheus_client::{metrics::counter::Counter, registry::Registry};
 
 /// Settings of the decision log.
@@ -262,7 +262,7 @@ impl Output {
     fn open(target: &LogTarget, config: &DecisionLogConfig) -> Result<Self, String> {
         match target {
             LogTarget::Stdout => Ok(Self::Stdout(BufWriter::new(std::io::stdout()))),
-            LogTarget::Otlp => Records::from_environment("authz", crate::revision::version())
+            LogTarget::Otlp => Records::from_environment("authz", docsgate_service::revision::version())
                 .map(|records| Self::Otlp(records, 0))
                 .map_err(|error| format!("--decision-log otlp: {error}")),
             LogTarget::File(path) => {

@@ -15,7 +15,7 @@ use authz_core::{
     request::{RequestFault, RequestView},
     time::Timestamp,
 };
-use docsgate_trace::{Span, Traces};
+use docsgate_service::{Span, Traces};
 use envoy_types::pb::envoy::service::auth::v3::{CheckRequest, CheckResponse, authorization_server::Authorization};
 
 use crate::{

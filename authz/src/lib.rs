@@ -15,6 +15,5 @@ pub mod facts;
 mod generated;
 pub mod policy_source;
 pub mod postgres;
-pub mod revision;
 pub mod serve;
 pub mod telemetry;

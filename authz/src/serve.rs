@@ -1,14 +1,12 @@
 //! The composition root: build everything, bind every listener, say so, serve, drain.
 
-pub mod drain;
-pub mod ready_file;
 pub mod tls;
 
 use std::{net::SocketAddr, os::unix::fs::FileTypeExt, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
 use docsgate_grant::Keys;
-use docsgate_trace::Traces;
+use docsgate_service::{Traces, logs, ready_file, revision, signals};
 use envoy_types::pb::envoy::service::auth::v3::authorization_server::AuthorizationServer;
 use prometheus_client::registry::Registry;
 use tokio::net::{TcpListener, UnixListener};
@@ -30,9 +28,8 @@ use crate::{
     },
     policy_source::PolicySource,
     postgres::DatabaseUrls,
-    telemetry::{self, DecisionMetrics},
+    telemetry::DecisionMetrics,
 };
-use drain::Drain;
 
 /// Largest Check message: Envoy's header limit with room for everything else.
 const MAX_CHECK_BYTES: usize = 1024 * 1024;
@@ -42,7 +39,7 @@ const MAX_CHECK_BYTES: usize = 1024 * 1024;
 /// # Errors
 /// [`UsageError`] for settings that cannot be used, any other error for what fails at start.
 pub async fn run(config: ServeConfig) -> Result<()> {
-    telemetry::init_logs(config.log_format);
+    logs::start(config.log_format);
     install_crypto();
 
     // Build.
@@ -77,7 +74,8 @@ pub async fn run(config: ServeConfig) -> Result<()> {
         None => None,
     };
     let audit = Audit { log, candidate };
-    let drain = Drain::new();
+    // From here on a signal ends the process in order.
+    let drain = signals::cancelled_at_signal()?;
     let admin_state = AdminState {
         registry: Arc::new(registry),
         policy: Arc::clone(&policy),
@@ -86,7 +84,7 @@ pub async fn run(config: ServeConfig) -> Result<()> {
         drain: drain.clone(),
     };
     let log = Arc::clone(&audit.log);
-    let traces = Traces::from_environment("authz", crate::revision::version()).map_err(UsageError)?;
+    let traces = Traces::from_environment("authz", revision::version()).map_err(UsageError)?;
     let check = CheckService {
         traces: traces.clone(),
         policy: Arc::clone(&policy),
@@ -109,10 +107,9 @@ pub async fn run(config: ServeConfig) -> Result<()> {
 
     // Serve.
     let reload = tokio::spawn(watch_policy(Arc::clone(&policy), Arc::clone(&sources)));
-    let admin_drain = drain.clone();
     let admin_server = tokio::spawn(
         axum::serve(admin_listener, admin::router(admin_state.clone()))
-            .with_graceful_shutdown(async move { admin_drain.begun().await })
+            .with_graceful_shutdown(drain.clone().cancelled_owned())
             .into_future(),
     );
     let (health, health_service) = tonic_health::server::health_reporter();
@@ -128,8 +125,7 @@ pub async fn run(config: ServeConfig) -> Result<()> {
         .add_service(health_service)
         .add_service(reflection)
         .add_service(AuthorizationServer::new(check).max_decoding_message_size(MAX_CHECK_BYTES));
-    let grpc_drain = drain.clone();
-    let stopped = async move { grpc_drain.begun().await };
+    let stopped = drain.clone().cancelled_owned();
     let mut grpc_server = tokio::spawn(async move {
         match grpc_listener {
             GrpcListener::Unix(listener, _) => {
@@ -147,11 +143,10 @@ pub async fn run(config: ServeConfig) -> Result<()> {
 
     // Drain.
     tokio::select! {
-        signalled = drain::signalled() => signalled.context("signal handlers")?,
+        () = drain.cancelled() => {}
         ended = &mut grpc_server => return ended?.context("the gRPC server ended"),
     }
     tracing::info!("draining");
-    drain.begin();
     let ended = tokio::time::timeout(Duration::from_secs(config.drain_seconds), grpc_server).await;
     if ended.is_err() {
         tracing::warn!(seconds = config.drain_seconds, "decisions were still under way at the end of the drain");

@@ -1,4 +1,4 @@
-//! Logs, and the metrics and spans of decisions. One event emits both.
+//! The metrics and spans of decisions. One event emits both.
 
 use std::{
     sync::Arc,
@@ -6,7 +6,7 @@ use std::{
 };
 
 use authz_core::decision::{Decision, Outcome};
-use docsgate_trace::Span;
+use docsgate_service::Span;
 use prometheus_client::{
     encoding::EncodeLabelSet,
     metrics::{
@@ -15,35 +15,6 @@ use prometheus_client::{
     },
     registry::Registry,
 };
-use tracing_subscriber::{EnvFilter, layer::SubscriberExt, util::SubscriberInitExt};
-
-/// How log lines look.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum LogFormat {
-    /// One JSON object a line.
-    Json,
-    /// For people.
-    Text,
-}
-
-/// Sends log lines to standard error, filtered by `RUST_LOG` (default: info).
-pub fn init_logs(format: LogFormat) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let registry = tracing_subscriber::registry().with(filter);
-    // A second initialisation can only happen in tests, where the first one serves.
-    let _ = match format {
-        LogFormat::Json => registry
-            .with(
-                tracing_subscriber::fmt::layer()
-                    .json()
-                    .flatten_event(true)
-                    .with_current_span(false)
-                    .with_writer(std::io::stderr),
-            )
-            .try_init(),
-        LogFormat::Text => registry.with(tracing_subscriber::fmt::layer().with_writer(std::io::stderr)).try_init(),
-    };
-}
 
 /// Outcome and reason of a decision, in the words of metrics and traces.
 fn told(decision: &Decision) -> (&'static str, &'static str) {
@@ -92,7 +63,7 @@ struct BuildLabels {
 
 impl Default for BuildLabels {
     fn default() -> Self {
-        Self { version: env!("CARGO_PKG_VERSION"), revision: crate::revision::REVISION.unwrap_or("unknown") }
+        Self { version: env!("CARGO_PKG_VERSION"), revision: docsgate_service::revision::REVISION.unwrap_or("unknown") }
     }
 }
 

@@ -16,7 +16,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
-use docsgate_trace::{Span, Traces};
+use docsgate_service::{Span, Traces};
 use serde::Serialize;
 
 use crate::{

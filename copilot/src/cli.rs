@@ -11,7 +11,7 @@ use clap::{Parser, Subcommand};
 
 /// Grounded answers from documentation.
 #[derive(Debug, Parser)]
-#[command(name = "copilot", version = crate::revision::version(), propagate_version = true, max_term_width = 100)]
+#[command(name = "copilot", version = docsgate_service::revision::version(), propagate_version = true, max_term_width = 100)]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,

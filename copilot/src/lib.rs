@@ -8,7 +8,6 @@ pub mod eval;
 pub mod grant_guard;
 pub mod index;
 pub mod metrics;
-pub mod revision;
 pub mod rpc;
 pub mod search;
 pub mod serve;

@@ -104,7 +104,7 @@ impl Metrics {
         r.register("index_info", "Version of the index in service", self.index.clone());
         r.register("index_sections", "Sections in service", self.sections.clone());
         let build = Family::<Build, Gauge>::default();
-        let revision = crate::revision::REVISION.unwrap_or("unknown");
+        let revision = docsgate_service::revision::REVISION.unwrap_or("unknown");
         build.get_or_create(&Build { version: env!("CARGO_PKG_VERSION"), revision }).set(1);
         r.register("build_info", "Version and commit of this program; always 1", build);
         let help = "When the index in service was taken into service";

@@ -1,20 +1,13 @@
 //! The server: bind, load, serve, drain.
 
 mod load;
-mod ready_file;
 
-use std::{
-    collections::BTreeMap,
-    future::{Future, IntoFuture},
-    net::SocketAddr,
-    path::PathBuf,
-    sync::Arc,
-    time::Duration,
-};
+use std::{future::IntoFuture, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
-use docsgate_trace::Traces;
-use tokio::{net::TcpListener, signal::unix::SignalKind, sync::Semaphore, sync::watch};
+use docsgate_service::{Traces, ready_file, revision, signals};
+use tokio::{net::TcpListener, sync::Semaphore};
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     api::{self, App, Shared, stream::Streams},
@@ -70,14 +63,6 @@ pub struct Settings {
     pub ready_file: Option<PathBuf>,
 }
 
-/// Sends the log to standard error; the level comes from `RUST_LOG`.
-pub fn start_log(json: bool) {
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into());
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    // A second call, as in tests, keeps the first log.
-    let _ = if json { log.json().flatten_event(true).try_init() } else { log.try_init() };
-}
-
 /// Serves until SIGTERM or SIGINT, then lets requests end.
 ///
 /// # Errors
@@ -88,7 +73,7 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
     if let Guard::Open(corpora) = &settings.guard {
         tracing::warn!(?corpora, "serving without grants: for development only");
     }
-    let traces = Traces::from_environment("copilot", crate::revision::version()).map_err(anyhow::Error::msg)?;
+    let traces = Traces::from_environment("copilot", revision::version()).map_err(anyhow::Error::msg)?;
     let app = App::new(Shared {
         shelf: Shelf::new(settings.corpora.iter().map(|source| source.corpus.clone())),
         guard: settings.guard,
@@ -106,34 +91,34 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
         Some(address) => Some(bind(address, "--grpc-listen").await?),
         None => None,
     };
-    let (stop, stopped) = watch::channel(false);
+    // Signals are caught before anybody is told that the process is up.
+    let stopped = signals::cancelled_at_signal()?;
     let mut polling = tokio::task::JoinSet::new();
     for loader in loaders {
         polling.spawn(load::follow(loader, app.clone(), settings.poll, stopped.clone()));
     }
-    let mut listeners = BTreeMap::from([
+    let mut listeners = vec![
         ("http", http.local_addr().context("the address of --listen")?.to_string()),
         ("admin", admin.local_addr().context("the address of --admin-listen")?.to_string()),
-    ]);
+    ];
     if let Some(grpc) = &grpc {
-        listeners.insert("grpc", grpc.local_addr().context("the address of --grpc-listen")?.to_string());
+        listeners.push(("grpc", grpc.local_addr().context("the address of --grpc-listen")?.to_string()));
     }
     tracing::info!(?listeners, "listening");
-    // Signals are caught before anybody is told that the process is up.
-    let signal = signal()?;
     if let Some(file) = &settings.ready_file {
-        ready_file::write(file, &listeners).with_context(|| format!("--ready-file {}", file.display()))?;
+        ready_file::write(file, &listeners)?;
     }
-    let serving =
-        tokio::spawn(axum::serve(http, api::router(&app)).with_graceful_shutdown(ended(stopped.clone())).into_future());
-    let calling = grpc.map(|listener| tokio::spawn(crate::rpc::serve(app.clone(), listener, ended(stopped.clone()))));
-    let (admin_stop, admin_stopped) = watch::channel(false);
+    let ended = || stopped.clone().cancelled_owned();
+    let serving = tokio::spawn(axum::serve(http, api::router(&app)).with_graceful_shutdown(ended()).into_future());
+    let calling = grpc.map(|listener| tokio::spawn(crate::rpc::serve(app.clone(), listener, ended())));
+    let admin_stopped = CancellationToken::new();
     let watching = tokio::spawn(
-        axum::serve(admin, api::admin::router(&app)).with_graceful_shutdown(ended(admin_stopped)).into_future(),
+        axum::serve(admin, api::admin::router(&app))
+            .with_graceful_shutdown(admin_stopped.clone().cancelled_owned())
+            .into_future(),
     );
-    signal.await;
+    stopped.cancelled().await;
     tracing::info!("stopping: requests under way are finished first");
-    stop.send_replace(true);
     let all_ended = async {
         let _ = serving.await;
         if let Some(calling) = calling {
@@ -145,7 +130,7 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
     }
     let _ = tokio::task::spawn_blocking(move || traces.finish()).await;
     // Probes and metrics answer until the last request has ended.
-    admin_stop.send_replace(true);
+    admin_stopped.cancel();
     let _ = tokio::time::timeout(Duration::from_secs(1), watching).await;
     polling.shutdown().await;
     tracing::info!("stopped");
@@ -154,21 +139,4 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
 
 async fn bind(address: SocketAddr, flag: &str) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address).await.with_context(|| format!("cannot listen on {flag} {address}"))
-}
-
-/// Ends when the process is told to stop.
-fn signal() -> anyhow::Result<impl Future<Output = ()>> {
-    let mut terminate = tokio::signal::unix::signal(SignalKind::terminate()).context("SIGTERM cannot be caught")?;
-    let mut interrupt = tokio::signal::unix::signal(SignalKind::interrupt()).context("SIGINT cannot be caught")?;
-    Ok(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-    })
-}
-
-async fn ended(mut stopped: watch::Receiver<bool>) {
-    // A sender that is gone means the same.
-    let _ = stopped.wait_for(|stopped| *stopped).await;
 }

@@ -19,6 +19,10 @@ use aws_lc_rs::{rand::SystemRandom, signature::Ed25519KeyPair};
 use axum::{Router, http::header, response::IntoResponse, routing::get};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use clap::{Args, Subcommand};
+use docsgate_service::{
+    logs::{self, LogFormat},
+    ready_file, signals,
+};
 use jsonwebtoken::{
     Algorithm, EncodingKey, Header,
     jwk::{Jwk, ThumbprintHash},
@@ -26,11 +30,7 @@ use jsonwebtoken::{
 use sha2::{Digest, Sha256};
 
 use super::{Output, UsageError};
-use crate::{
-    policy_source,
-    serve::{drain, ready_file},
-    telemetry::{self, LogFormat},
-};
+use crate::policy_source;
 
 /// Development tokens.
 #[derive(Debug, Args)]
@@ -155,7 +155,7 @@ fn generate(path: &Path) -> Result<()> {
 }
 
 async fn issuer(args: &IssuerArgs) -> Result<ExitCode> {
-    telemetry::init_logs(args.log_format);
+    logs::start(args.log_format);
     if args.generate && !args.key.exists() {
         generate(&args.key)?;
     }
@@ -181,14 +181,12 @@ async fn issuer(args: &IssuerArgs) -> Result<ExitCode> {
         tokio::net::TcpListener::bind(args.listen).await.with_context(|| format!("--listen {}", args.listen))?;
     let address = listener.local_addr()?.to_string();
     tracing::info!(address, "development issuer");
+    // Signals are caught before anybody is told that the process is up.
+    let ended = signals::ended()?;
     if let Some(path) = &args.ready_file {
         ready_file::write(path, &[("http", address)])?;
     }
-    let stop = async {
-        // Without signal handlers the process ends at the signal anyway.
-        let _ = drain::signalled().await;
-    };
-    axum::serve(listener, router).with_graceful_shutdown(stop).await?;
+    axum::serve(listener, router).with_graceful_shutdown(ended).await?;
     Ok(ExitCode::SUCCESS)
 }
 

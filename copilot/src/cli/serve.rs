@@ -3,8 +3,9 @@
 use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf, time::Duration};
 
 use anyhow::Context as _;
-use clap::{ArgAction, ValueEnum};
+use clap::ArgAction;
 use docsgate_grant::Keys;
+use docsgate_service::logs::{self, LogFormat};
 
 use super::Failure;
 use crate::{
@@ -13,15 +14,6 @@ use crate::{
     search::Synonyms,
     serve::{self, CorpusSource, Settings},
 };
-
-/// Form of the log on standard error.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum LogFormat {
-    /// One JSON object a line.
-    Json,
-    /// For reading.
-    Text,
-}
 
 /// Settings of the server.
 #[derive(Debug, clap::Args)]
@@ -85,7 +77,7 @@ pub struct Args {
 /// # Errors
 /// A wrong setting, or a start that failed.
 pub fn run(args: Args) -> Result<(), Failure> {
-    serve::start_log(args.log_format == LogFormat::Json);
+    logs::start(args.log_format);
     let settings = settings(args)?;
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().context("the runtime cannot be started")?;

@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::Context as _;
-use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use super::Settings;
 use crate::{
@@ -124,7 +124,7 @@ fn kind(fault: &ArtifactFault) -> &'static str {
 }
 
 /// Looks at the source now and then, until told to stop.
-pub(super) async fn follow(loader: Loader, app: App, poll: Duration, mut stopped: watch::Receiver<bool>) {
+pub(super) async fn follow(loader: Loader, app: App, poll: Duration, stopped: CancellationToken) {
     let mut seen: Option<Stamp> = None;
     loop {
         tokio::select! {
@@ -134,11 +134,11 @@ pub(super) async fn follow(loader: Loader, app: App, poll: Duration, mut stopped
                     settle(&app, &loader.corpus, outcome);
                 }
             }
-            _ = stopped.wait_for(|stopped| *stopped) => return,
+            () = stopped.cancelled() => return,
         }
         tokio::select! {
             () = tokio::time::sleep(poll) => {}
-            _ = stopped.wait_for(|stopped| *stopped) => return,
+            () = stopped.cancelled() => return,
         }
     }
 }

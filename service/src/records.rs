@@ -6,7 +6,7 @@ use opentelemetry::logs::{AnyValue, LogRecord as _, Logger as _, LoggerProvider 
 use opentelemetry_otlp::LogExporter;
 use opentelemetry_sdk::logs::{SdkLogger, SdkLoggerProvider};
 
-use crate::{FINISH, endpoint, resource};
+use crate::traces::{FINISH, endpoint, resource};
 
 /// A collector that takes log records.
 pub struct Records {

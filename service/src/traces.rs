@@ -6,8 +6,6 @@
 //! Context headers; what they say of sampling is followed. Spans wait in a bounded queue for a thread of its own: a collector
 //! that is slow or away costs a request nothing, and spans are dropped when the queue is full.
 
-mod records;
-
 use std::{env, fmt, time::Duration};
 
 use opentelemetry::{
@@ -22,10 +20,8 @@ use opentelemetry_sdk::{
     trace::{Sampler, SdkTracer, SdkTracerProvider},
 };
 
-pub use records::Records;
-
 /// Most time for the last spans when the process ends.
-const FINISH: Duration = Duration::from_secs(3);
+pub(crate) const FINISH: Duration = Duration::from_secs(3);
 /// Longest accepted header of a parent; a longer one is no parent.
 const MAX_HEADER_BYTES: usize = 1024;
 
@@ -35,13 +31,13 @@ fn named(name: &str) -> bool {
 }
 
 /// The variable that names a collector: the signal's own, or that of all signals. None where the SDK is switched off.
-fn endpoint(own: &'static str) -> Option<&'static str> {
+pub(crate) fn endpoint(own: &'static str) -> Option<&'static str> {
     let disabled = env::var("OTEL_SDK_DISABLED").is_ok_and(|value| value.eq_ignore_ascii_case("true"));
     [own, "OTEL_EXPORTER_OTLP_ENDPOINT"].into_iter().find(|name| !disabled && named(name))
 }
 
 /// Who sends: `OTEL_SERVICE_NAME`, or `service`.
-fn resource(service: &'static str, version: &'static str) -> Resource {
+pub(crate) fn resource(service: &'static str, version: &'static str) -> Resource {
     let builder = match env::var("OTEL_SERVICE_NAME") {
         Ok(name) if !name.is_empty() => Resource::builder(),
         _ => Resource::builder().with_service_name(service),

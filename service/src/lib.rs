@@ -1,0 +1,13 @@
+//! What both programs are as processes, apart from what they do: how they log, where their spans go, which build they are,
+//! how they say that they are up, how they end, and how long they wait between two attempts.
+
+pub mod logs;
+pub mod pauses;
+pub mod ready_file;
+mod records;
+pub mod revision;
+pub mod signals;
+mod traces;
+
+pub use records::Records;
+pub use traces::{Span, Traces};
