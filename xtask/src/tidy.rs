@@ -83,6 +83,9 @@ fn check(root: &Path, files: &[PathBuf]) -> Result<Vec<String>> {
         if is("md") {
             dead_links(root, file, &text, &mut findings);
         }
+        if is_workflow(file) {
+            unpinned_actions(file, &text, &mut findings);
+        }
     }
     Ok(findings)
 }
@@ -109,6 +112,38 @@ fn dead_links(root: &Path, file: &Path, text: &str, findings: &mut Vec<String>) 
     }
 }
 
+/// A workflow, or the description of an action, which may use others.
+fn is_workflow(file: &Path) -> bool {
+    let yaml = file.extension().is_some_and(|ending| ending == "yaml" || ending == "yml");
+    yaml && (file.starts_with(".github/workflows") || file.file_stem().is_some_and(|stem| stem == "action"))
+}
+
+/// Actions that are named by a tag or branch, which its owner, or who took the owner's place, can move to other code. Pinned
+/// is `OWNER/NAME@COMMIT # VERSION`; where the commit cannot be known, `# not pinned: WHY` behind it says so.
+fn unpinned_actions(file: &Path, text: &str, findings: &mut Vec<String>) {
+    for (number, line) in text.lines().enumerate() {
+        let (code, comment) = line.split_once(" #").map_or((line, ""), |(code, comment)| (code, comment.trim()));
+        let word = code.trim_start().trim_start_matches(['-', '{', ' ']);
+        let Some(value) = word.strip_prefix("uses:") else { continue };
+        let action = value.trim().split([',', '}', ' ']).next().unwrap_or_default().trim_matches(['"', '\'']);
+        let hex = |text: &str, length| text.len() == length && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let pinned = match action.rsplit_once('@') {
+            Some((image, digest)) if image.starts_with("docker://") => {
+                digest.strip_prefix("sha256:").is_some_and(|digest| hex(digest, 64))
+            }
+            Some((_, commit)) => hex(commit, 40),
+            None => action.starts_with("./"),
+        };
+        let at = format!("{}:{}: {action}", file.display(), number + 1);
+        if pinned && comment.is_empty() && !action.starts_with("./") {
+            findings.push(format!("{at}: a comment must name the version that this commit is"));
+        }
+        if !pinned && comment.strip_prefix("not pinned:").is_none_or(|why| why.trim().is_empty()) {
+            findings.push(format!("{at}: name the commit (OWNER/NAME@COMMIT # VERSION), or `# not pinned: WHY`"));
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -130,6 +165,36 @@ mod tests {
         let files: Vec<PathBuf> = cases.iter().map(|(name, _)| PathBuf::from(name)).collect();
         let findings = check(root.path(), &files).unwrap();
         assert_eq!(findings.len(), 4, "{findings:#?}");
+    }
+
+    #[test]
+    fn an_action_that_can_be_moved_is_found() {
+        let commit = "11d5960a326750d5838078e36cf38b85af677262";
+        let cases = [
+            (format!("      - uses: actions/checkout@{commit} # v4.4.0"), true),
+            (format!("      - {{uses: actions/checkout@{commit}}} # v4.4.0"), true),
+            ("      - uses: ./integrations/github".into(), true),
+            (format!("      - uses: docker://alpine@sha256:{} # 3.22", "0a".repeat(32)), true),
+            ("      - uses: inhouse/action@v1 # not pinned: its repository is not public".into(), true),
+            ("        # uses: nothing here".into(), true),
+            (format!("      - uses: actions/checkout@{commit}"), false),
+            (format!("      - uses: actions/checkout@{} # v4", &commit[..39]), false),
+            ("      - uses: actions/checkout@v4".into(), false),
+            ("        uses: \"actions/checkout@main\" # main".into(), false),
+            ("      - {uses: actions/checkout@v4, with: {persist-credentials: false}}".into(), false),
+            ("      - uses: docker://alpine:3.22 # 3.22".into(), false),
+            ("      - uses: inhouse/action # not pinned:".into(), false),
+        ];
+        for (line, good) in cases {
+            let mut findings = Vec::new();
+            unpinned_actions(Path::new(".github/workflows/a.yaml"), &line, &mut findings);
+            assert_eq!(findings.is_empty(), good, "{line}: {findings:?}");
+        }
+        for (name, is) in
+            [(".github/workflows/a.yml", true), ("integrations/github/action.yaml", true), ("values.yaml", false)]
+        {
+            assert_eq!(is_workflow(Path::new(name)), is, "{name}");
+        }
     }
 
     #[test]
