@@ -99,7 +99,7 @@ impl Tokens {
         now: Timestamp,
     ) -> Result<VerifiedToken, TokenFault> {
         let loaded = state.usable(issuer.max_stale).ok_or(TokenFault::NoKeys)?;
-        self.cache.get_or_verify(token, issuer, loaded.generation, source, now, || {
+        self.cache.get_or_verify(token, issuer, loaded.set, source, now, || {
             token::verify(token, &loaded.keys, issuer, source, now)
         })
     }

@@ -178,7 +178,8 @@ pub struct IssuerDocument {
     /// How often the keys are fetched when the response does not say; 5m by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refresh: Option<String>,
-    /// How long the last good keys serve while the issuer cannot be reached; 24h by default.
+    /// How long the last good keys serve while the issuer cannot be reached, from the moment they are no longer fresh; 24h by
+    /// default. 0s: not at all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_stale: Option<String>,
     /// Whether the gate is ready before it has seen this issuer's keys. `ready_without_keys: true` serves anonymous

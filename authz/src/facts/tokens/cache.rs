@@ -1,7 +1,7 @@
 //! What was verified is not verified again, and what failed fails cheaply.
 //!
-//! Entries are keyed by the SHA-256 of the token, never by the token. They carry the generation of the key set: a
-//! withdrawn key voids whatever it had verified. Times are checked again at every use.
+//! Entries are keyed by the SHA-256 of the token, never by the token. They carry the digest of the key set: a withdrawn
+//! key voids whatever it had verified, and for ever. Times are checked again at every use.
 
 use std::{sync::Arc, time::Duration};
 
@@ -17,6 +17,8 @@ use prometheus_client::{
     registry::Registry,
 };
 use sha2::{Digest, Sha256};
+
+use super::keys::SetDigest;
 
 /// Most verified tokens remembered; each has a few hundred bytes.
 const MAX_VERIFIED: u64 = 100_000;
@@ -34,7 +36,7 @@ struct Verified {
     token: VerifiedToken,
     issuer: Arc<Issuer>,
     source: TokenSource,
-    generation: u64,
+    set: SetDigest,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -46,7 +48,7 @@ struct CacheLabels {
 #[derive(Debug)]
 pub struct VerifiedCache {
     verified: Cache<DigestKey, Verified>,
-    failed: Cache<(DigestKey, u64), TokenFault>,
+    failed: Cache<(DigestKey, SetDigest), TokenFault>,
     lookups: Family<CacheLabels, Counter>,
 }
 
@@ -74,21 +76,21 @@ impl VerifiedCache {
         &self,
         token: &str,
         issuer: &Arc<Issuer>,
-        generation: u64,
+        set: SetDigest,
         source: &TokenSource,
         now: Timestamp,
         verify: impl FnOnce() -> Result<VerifiedToken, TokenFault>,
     ) -> Result<VerifiedToken, TokenFault> {
         let digest: DigestKey = Sha256::digest(token.as_bytes()).into();
         if let Some(known) = self.verified.get(&digest) {
-            let same = known.generation == generation && known.source == *source && same_issuer(&known.issuer, issuer);
+            let same = known.set == set && known.source == *source && same_issuer(&known.issuer, issuer);
             if same && now < known.token.expires.plus(issuer.leeway) {
                 self.count("hit");
                 return Ok(known.token);
             }
             self.verified.invalidate(&digest);
         }
-        if let Some(fault) = self.failed.get(&(digest, generation)) {
+        if let Some(fault) = self.failed.get(&(digest, set)) {
             self.count("failed_hit");
             return Err(fault);
         }
@@ -96,16 +98,12 @@ impl VerifiedCache {
         let result = verify();
         match &result {
             Ok(verified) => {
-                let entry = Verified {
-                    token: verified.clone(),
-                    issuer: Arc::clone(issuer),
-                    source: source.clone(),
-                    generation,
-                };
+                let entry =
+                    Verified { token: verified.clone(), issuer: Arc::clone(issuer), source: source.clone(), set };
                 self.verified.insert(digest, entry);
             }
             // Only what can never become true under these keys; an unknown key may be known in a moment.
-            Err(TokenFault::BadSignature) => self.failed.insert((digest, generation), TokenFault::BadSignature),
+            Err(TokenFault::BadSignature) => self.failed.insert((digest, set), TokenFault::BadSignature),
             Err(_) => {}
         }
         result

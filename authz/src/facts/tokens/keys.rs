@@ -20,6 +20,7 @@ use prometheus_client::{
     registry::Registry,
 };
 use reqwest::{StatusCode, header};
+use sha2::{Digest, Sha256};
 use tokio::{
     sync::{Notify, watch},
     task::JoinHandle,
@@ -32,22 +33,33 @@ const FETCH: Duration = Duration::from_secs(5);
 const ON_DEMAND_EVERY: Duration = Duration::from_secs(10);
 /// Time that a decision waits for a fetch on demand.
 const ON_DEMAND_WAIT: Duration = Duration::from_millis(60);
-/// Shortest and longest time between fetches, whatever the response says.
+/// Shortest and longest time that keys are fresh, whatever the response says. A file is read every second, and fresh for the
+/// shortest.
 const FRESH: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(3600));
 /// First pause after a failed fetch; doubles up to a minute.
 const RETRY: Duration = Duration::from_secs(1);
 /// How often a file is looked at.
 const FILE_EVERY: Duration = Duration::from_secs(1);
 
-/// Keys and when they were last known to be the issuer's.
+/// SHA-256 of a key set as it was published. Sets are told apart by their content and by nothing else: a number that counts
+/// them starts again when an issuer leaves the policy and returns, and would then name another set.
+pub type SetDigest = [u8; 32];
+
+/// Keys and how long they may be used without being seen again.
 #[derive(Debug)]
 pub struct LoadedKeys {
     /// The keys.
     pub keys: KeySet,
-    /// Grows with every set that differs from the one before.
-    pub generation: u64,
-    content: Vec<u8>,
-    confirmed: Mutex<Instant>,
+    /// Which set they are.
+    pub set: SetDigest,
+    fresh_until: Mutex<Instant>,
+}
+
+impl LoadedKeys {
+    /// They were just seen where the issuer publishes them.
+    fn seen(&self, fresh_for: Duration) {
+        *self.fresh_until.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now() + fresh_for;
+    }
 }
 
 /// The keys of one source and the task that keeps them fresh. The task ends when this is dropped.
@@ -103,12 +115,12 @@ impl KeyState {
         self.shared.refresh_millis.store(u64::try_from(refresh.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
-    /// The keys, unless they are unknown or were last confirmed longer ago than `max_stale`.
+    /// The keys, unless they are unknown or have been stale for longer than `max_stale`; with zero they serve only while they
+    /// are fresh.
     pub fn usable(&self, max_stale: Duration) -> Option<Arc<LoadedKeys>> {
-        let refresh = Duration::from_millis(self.shared.refresh_millis.load(Ordering::Relaxed));
         let loaded = self.shared.loaded.load_full()?;
-        let age = loaded.confirmed.lock().unwrap_or_else(PoisonError::into_inner).elapsed();
-        (age <= refresh.max(FRESH.1) + max_stale).then_some(loaded)
+        let fresh_until = *loaded.fresh_until.lock().unwrap_or_else(PoisonError::into_inner);
+        (Instant::now() < fresh_until + max_stale).then_some(loaded)
     }
 
     /// Why the last fetch failed, if it did.
@@ -151,9 +163,7 @@ impl Shared {
                     retry = RETRY;
                     *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = None;
                     self.metrics.succeeded();
-                    fresh_for
-                        .unwrap_or_else(|| Duration::from_millis(self.refresh_millis.load(Ordering::Relaxed)))
-                        .clamp(FRESH.0, FRESH.1)
+                    before_stale(fresh_for)
                 }
                 Err(error) => {
                     self.failed(&error);
@@ -170,13 +180,20 @@ impl Shared {
         }
     }
 
-    /// One fetch. Returns how long the response says that it is fresh.
+    /// How long a response is fresh: as it says, or for `refresh`.
+    fn freshness(&self, headers: &header::HeaderMap) -> Duration {
+        max_age(headers)
+            .unwrap_or_else(|| Duration::from_millis(self.refresh_millis.load(Ordering::Relaxed)))
+            .clamp(FRESH.0, FRESH.1)
+    }
+
+    /// One fetch. Returns how long its response is fresh.
     async fn fetch(
         &self,
         client: &reqwest::Client,
         url: &str,
         etag: &mut Option<header::HeaderValue>,
-    ) -> Result<Option<Duration>, String> {
+    ) -> Result<Duration, String> {
         if !self.allow_http && !url.starts_with("https://") {
             return Err(format!("{url}: keys are fetched over https only (--allow-http-jwks is for development)"));
         }
@@ -185,11 +202,11 @@ impl Shared {
             request = request.header(header::IF_NONE_MATCH, etag.clone());
         }
         let mut response = request.send().await.map_err(|error| describe(url, &error))?;
-        let fresh_for = max_age(response.headers());
+        let fresh_for = self.freshness(response.headers());
         if response.status() == StatusCode::NOT_MODIFIED
             && let Some(loaded) = self.loaded.load_full()
         {
-            *loaded.confirmed.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+            loaded.seen(fresh_for);
             return Ok(fresh_for);
         }
         if response.status() != StatusCode::OK {
@@ -205,7 +222,7 @@ impl Shared {
             }
             content.extend_from_slice(&chunk);
         }
-        self.adopt(content).map_err(|error| format!("{url}: {error}"))?;
+        self.adopt(&content, fresh_for).map_err(|error| format!("{url}: {error}"))?;
         *etag = response.headers().get(header::ETAG).cloned();
         Ok(fresh_for)
     }
@@ -216,7 +233,7 @@ impl Shared {
         let mut every = tokio::time::interval(FILE_EVERY);
         loop {
             every.tick().await;
-            match read(Path::new(path)).await.and_then(|content| self.adopt(content)) {
+            match read(Path::new(path)).await.and_then(|content| self.adopt(&content, FRESH.0)) {
                 Ok(()) => *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = None,
                 Err(error) => self.failed(&format!("{path}: {error}")),
             }
@@ -225,20 +242,19 @@ impl Shared {
     }
 
     /// Puts a set in force if it is usable and differs. The last good one stays otherwise.
-    fn adopt(&self, content: Vec<u8>) -> Result<(), String> {
-        let before = self.loaded.load_full();
-        if let Some(before) = before.as_ref().filter(|before| before.content == content) {
-            *before.confirmed.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    fn adopt(&self, content: &[u8], fresh_for: Duration) -> Result<(), String> {
+        let set: SetDigest = Sha256::digest(content).into();
+        if let Some(before) = self.loaded.load_full().filter(|before| before.set == set) {
+            before.seen(fresh_for);
             return Ok(());
         }
-        let keys = KeySet::parse(&content).map_err(|fault| fault.to_string())?;
+        let keys = KeySet::parse(content).map_err(|fault| fault.to_string())?;
         for skipped in keys.skipped() {
             tracing::warn!(skipped, "a key of the set is not used");
         }
         tracing::info!(source = ?self.source, keys = keys.len(), "token keys loaded");
-        let generation = before.map_or(1, |before| before.generation + 1);
         self.metrics.keys.set(i64::try_from(keys.len()).unwrap_or(i64::MAX));
-        let loaded = LoadedKeys { keys, generation, content, confirmed: Mutex::new(Instant::now()) };
+        let loaded = LoadedKeys { keys, set, fresh_until: Mutex::new(Instant::now() + fresh_for) };
         self.loaded.store(Some(Arc::new(loaded)));
         Ok(())
     }
@@ -252,6 +268,11 @@ impl Shared {
         }
         *last = Some(error.to_owned());
     }
+}
+
+/// When to fetch again: a while before the keys are stale, so that with `max_stale: 0s` there is no moment without keys.
+fn before_stale(fresh_for: Duration) -> Duration {
+    fresh_for.mul_f64(0.8)
 }
 
 fn client() -> reqwest::Result<reqwest::Client> {

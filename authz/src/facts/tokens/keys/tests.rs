@@ -112,12 +112,12 @@ async fn whatever_the_portal_answers_the_last_good_keys_stay() {
     let days = bad_days().into_iter().map(|(answer, said)| async move {
         let portal = Portal::start(good(&["a"]));
         let (state, registry) = portal.follow();
-        let generation = until("the first set", || usable(&state)).await.generation;
+        let set = until("the first set", || usable(&state)).await.set;
         portal.answers(answer);
         let error = until(said, || state.last_error()).await;
         assert!(error.contains(said) && error.contains("/jwks.json"), "{said}: {error}");
         let kept = usable(&state).unwrap();
-        assert_eq!((kept.generation, kept.keys.len()), (generation, 1), "{said}");
+        assert_eq!((kept.set, kept.keys.len()), (set, 1), "{said}");
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
         assert!(text.contains("docsgate_authz_jwks_fetches_total{result=\"failed\"}"), "{text}");
@@ -162,9 +162,10 @@ async fn an_unchanged_set_is_confirmed_by_its_etag() {
     until("the second request", || (portal.asked().len() >= 2).then_some(())).await;
     assert!(!portal.asked()[0].contains("if-none-match"));
     assert!(portal.asked()[1].contains("if-none-match: \"v1\""), "{}", portal.asked()[1]);
-    until("the confirmation", || (first.confirmed.lock().unwrap().elapsed() < Duration::from_secs(4)).then_some(()))
-        .await;
-    assert_eq!(usable(&state).unwrap().generation, first.generation);
+    let fresh_until = || *first.fresh_until.lock().unwrap();
+    let before = fresh_until();
+    until("the confirmation", || (fresh_until() > before).then_some(())).await;
+    assert!(Arc::ptr_eq(&usable(&state).unwrap(), &first), "what was verified with it stays so");
     assert_eq!(state.last_error(), None);
 }
 
@@ -172,7 +173,7 @@ async fn an_unchanged_set_is_confirmed_by_its_etag() {
 async fn an_unknown_key_causes_one_fetch_however_many_ask() {
     let portal = Portal::start(http("200 OK", "cache-control: max-age=3600\r\n", &set(&["a"])));
     let (state, _registry) = portal.follow();
-    until("the first set", || usable(&state)).await;
+    let first = until("the first set", || usable(&state)).await;
     portal.answers(http("200 OK", "cache-control: max-age=3600\r\n", &set(&["a", "b"])));
     let asking: Vec<_> = (0..50)
         .map(|_| {
@@ -184,7 +185,7 @@ async fn an_unknown_key_causes_one_fetch_however_many_ask() {
         let _ = asked.await.unwrap();
     }
     let loaded = until("the rotated set", || usable(&state).filter(|loaded| loaded.keys.len() == 2)).await;
-    assert_eq!(loaded.generation, 2, "a new set voids what was verified with the old one");
+    assert_ne!(loaded.set, first.set, "a new set voids what was verified with the old one");
     assert!(!state.refetched_on_demand().await, "within the interval nobody is asked again");
     assert_eq!(portal.asked().len(), 2);
 }
@@ -207,4 +208,37 @@ async fn a_file_is_followed_and_a_broken_one_changes_nothing() {
     std::os::unix::fs::symlink("next", folder.path().join("link")).unwrap();
     std::fs::rename(folder.path().join("link"), &path).unwrap();
     until("the new set", || usable(&state).filter(|loaded| loaded.keys.len() == 2)).await;
+}
+
+#[tokio::test]
+async fn max_stale_begins_when_the_keys_are_no_longer_fresh_and_zero_is_zero() {
+    // Fresh for five seconds, the shortest.
+    let portal = Portal::start(good(&["a"]));
+    let (state, _registry) = portal.follow();
+    until("the first set", || state.usable(Duration::ZERO)).await;
+    portal.answers(http("500 Internal Server Error", "", "oops"));
+    until("the end of freshness", || state.usable(Duration::ZERO).is_none().then_some(())).await;
+    assert!(state.usable(Duration::from_secs(3600)).is_some(), "stale, and that is allowed");
+    portal.answers(good(&["a"]));
+    until("the portal's return", || state.usable(Duration::ZERO)).await;
+
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("jwks.json");
+    std::fs::write(&path, set(&["a"])).unwrap();
+    let state = {
+        let mut registry = Registry::default();
+        KeyState::follow(KeySource::File(path.display().to_string()), false, KeyMetrics::new(&mut registry))
+    };
+    until("the file", || state.usable(Duration::ZERO)).await;
+    std::fs::remove_file(&path).unwrap();
+    until("the end of the file's freshness", || state.usable(Duration::ZERO).is_none().then_some(())).await;
+    assert!(state.usable(Duration::from_secs(3600)).is_some());
+}
+
+#[test]
+fn keys_are_fetched_before_they_are_stale() {
+    for seconds in [5, 30, 300, 3600] {
+        let fresh_for = Duration::from_secs(seconds);
+        assert!(before_stale(fresh_for) < fresh_for && before_stale(fresh_for) > fresh_for / 2);
+    }
 }
