@@ -5,6 +5,7 @@
 pub mod check;
 pub mod database;
 pub mod drain;
+pub mod environment;
 pub mod explain;
 pub mod replay;
 pub mod test;
@@ -12,7 +13,7 @@ pub mod token;
 
 use std::{io::Write, process::ExitCode};
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::{config::ServeConfig, serve};
 
@@ -22,6 +23,14 @@ use crate::{config::ServeConfig, serve};
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
+}
+
+impl Cli {
+    /// The command line and the environment of this process. Ends it with a message and exit code 2 where they are wrong.
+    pub fn read() -> Self {
+        let matches = environment::without_empty(Self::command()).get_matches();
+        Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+    }
 }
 
 #[derive(Debug, Subcommand)]

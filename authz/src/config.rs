@@ -2,10 +2,11 @@
 
 use std::{fmt, net::SocketAddr, path::PathBuf, str::FromStr};
 
-use clap::Args;
+use clap::{ArgAction, Args};
 use docsgate_service::logs::LogFormat;
 
-use crate::{cli::UsageError, decision_log::DecisionLogConfig, serve::tls::TlsFiles};
+use crate::{cli::UsageError, cli::environment::switch, decision_log::DecisionLogConfig, serve::tls::TlsFiles};
+
 
 /// Settings of `authz serve`, from flags and the environment.
 #[derive(Debug, Clone, Args)]
@@ -46,7 +47,7 @@ pub struct ServeConfig {
     #[arg(long, env = "DOCSGATE_GRANT_KEY_FILE", value_name = "FILE")]
     pub grant_key_file: PathBuf,
     /// Accept JWKS over http (development).
-    #[arg(long, env = "DOCSGATE_ALLOW_HTTP_JWKS")]
+    #[arg(long, env = "DOCSGATE_ALLOW_HTTP_JWKS", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = false, action = ArgAction::Set, value_parser = switch("DOCSGATE_ALLOW_HTTP_JWKS"))]
     pub allow_http_jwks: bool,
     /// Time in which a decision must be made; Envoy's own time-out should be longer.
     #[arg(long, env = "DOCSGATE_DEADLINE_MS", value_name = "MS", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=10_000))]

@@ -2,8 +2,6 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
 fn main() -> ExitCode {
-    authz::cli::main(authz::cli::Cli::parse())
+    authz::cli::main(authz::cli::Cli::read())
 }
