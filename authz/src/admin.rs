@@ -1,6 +1,7 @@
-//! The admin listener: metrics, health and the state of the policy. Not for the outside.
+//! The operators' listener: everything that authz tells about itself, and a reload. What a cluster may see of it, metrics and
+//! probes, can have a listener of its own.
 
-use std::sync::Arc;
+use std::{net::SocketAddr, sync::Arc};
 
 use axum::{
     Json, Router,
@@ -9,12 +10,13 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
+use docsgate_service::operators;
 use prometheus_client::registry::Registry;
 use tokio_util::sync::CancellationToken;
 
 use crate::{audit::Audit, facts::Sources, policy_source::PolicySource};
 
-/// What the admin listener shows.
+/// What both listeners show.
 #[derive(Debug, Clone)]
 pub struct AdminState {
     /// All metrics.
@@ -29,18 +31,29 @@ pub struct AdminState {
     pub drain: CancellationToken,
 }
 
-/// The routes of the admin listener.
-pub fn router(state: AdminState) -> Router {
-    Router::new()
-        .route("/healthz", get(|| async { "ok\n" }))
-        .route("/readyz", get(readyz))
-        .route("/metrics", get(metrics))
+/// The operators' listener at `bound`. Decisions, limits and the policy are nobody's but theirs.
+pub fn router(state: AdminState, bound: SocketAddr) -> Router {
+    let own = Router::new()
         .route("/policy", get(policy))
         .route("/policy/reload", post(reload))
         .route("/decisions", get(decisions))
         .route("/decisions/{id}", get(decision))
         .route("/candidate", get(candidate))
         .route("/limits", get(limits))
+        .with_state(state.clone());
+    operators::listener(probes(state), own, bound)
+}
+
+/// The listener for Prometheus and the kubelet.
+pub fn metrics_router(state: AdminState) -> Router {
+    operators::metrics_listener(probes(state))
+}
+
+fn probes(state: AdminState) -> Router {
+    Router::new()
+        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/readyz", get(readyz))
+        .route("/metrics", get(metrics))
         .with_state(state)
 }
 

@@ -7,7 +7,6 @@ use docsgate_service::logs::LogFormat;
 
 use crate::{cli::UsageError, cli::environment::switch, decision_log::DecisionLogConfig, serve::tls::TlsFiles};
 
-
 /// Settings of `authz serve`, from flags and the environment.
 #[derive(Debug, Clone, Args)]
 pub struct ServeConfig {
@@ -17,9 +16,13 @@ pub struct ServeConfig {
     /// Where Envoy asks: unix:PATH or ADDRESS:PORT.
     #[arg(long, env = "DOCSGATE_AUTHZ_LISTEN", value_name = "ADDR", default_value = "unix:/run/docsgate/authz.sock")]
     pub listen: Listen,
-    /// Metrics, health and policy status.
+    /// The operators' listener: decisions, limits, policy and its reload, beside metrics and probes. Whoever reaches it sees
+    /// who asked what.
     #[arg(long, env = "DOCSGATE_AUTHZ_ADMIN_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:9902")]
     pub admin_listen: SocketAddr,
+    /// /metrics, /healthz and /readyz alone, for Prometheus and the kubelet; without it there is no such listener.
+    #[arg(long, env = "DOCSGATE_AUTHZ_METRICS_LISTEN", value_name = "ADDR")]
+    pub metrics_listen: Option<SocketAddr>,
     /// Postgres, as a URL; several hosts separated by commas.
     #[arg(long, env = "DATABASE_URL", value_name = "URL", hide_env_values = true)]
     pub database_url: Option<String>,

@@ -96,22 +96,32 @@ pub async fn run(config: ServeConfig) -> Result<()> {
     };
 
     // Bind, then say where.
-    let admin_listener = TcpListener::bind(config.admin_listen)
-        .await
-        .with_context(|| format!("--admin-listen {}: cannot listen", config.admin_listen))?;
+    let admin_listener = bind(config.admin_listen, "--admin-listen").await?;
+    let metrics_listener = match config.metrics_listen {
+        Some(address) => Some(bind(address, "--metrics-listen").await?),
+        None => None,
+    };
     let grpc_listener = GrpcListener::bind(&config).await?;
-    let listeners = [("grpc", grpc_listener.address()?), ("admin", admin_listener.local_addr()?.to_string())];
+    let admin_address = admin_listener.local_addr()?;
+    let mut listeners = vec![("grpc", grpc_listener.address()?), ("admin", admin_address.to_string())];
+    if let Some(listener) = &metrics_listener {
+        listeners.push(("metrics", listener.local_addr()?.to_string()));
+    }
     for (name, address) in &listeners {
         tracing::info!(listener = name, address, "listening");
     }
 
     // Serve.
     let reload = tokio::spawn(watch_policy(Arc::clone(&policy), Arc::clone(&sources)));
-    let admin_server = tokio::spawn(
-        axum::serve(admin_listener, admin::router(admin_state.clone()))
-            .with_graceful_shutdown(drain.clone().cancelled_owned())
-            .into_future(),
-    );
+    let mut beside = tokio::task::JoinSet::new();
+    let mut serve_beside = |listener, router| {
+        let drained = drain.clone().cancelled_owned();
+        beside.spawn(axum::serve(listener, router).with_graceful_shutdown(drained).into_future());
+    };
+    serve_beside(admin_listener, admin::router(admin_state.clone(), admin_address));
+    if let Some(listener) = metrics_listener {
+        serve_beside(listener, admin::metrics_router(admin_state.clone()));
+    }
     let (health, health_service) = tonic_health::server::health_reporter();
     let health_task = tokio::spawn(report_health(health, admin_state));
     let reflection = tonic_reflection::server::Builder::configure()
@@ -154,7 +164,7 @@ pub async fn run(config: ServeConfig) -> Result<()> {
     for task in [&health_task, &reload] {
         task.abort();
     }
-    admin_server.abort();
+    beside.abort_all();
     if tokio::task::spawn_blocking(move || {
         log.finish();
         traces.finish();
@@ -166,6 +176,10 @@ pub async fn run(config: ServeConfig) -> Result<()> {
     }
     tracing::info!("stopped");
     Ok(())
+}
+
+async fn bind(address: SocketAddr, flag: &str) -> Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| format!("{flag} {address}: cannot listen"))
 }
 
 /// rustls and jsonwebtoken both use aws-lc; a second installation in one process changes nothing.

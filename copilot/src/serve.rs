@@ -35,8 +35,10 @@ pub struct CorpusSource {
 pub struct Settings {
     /// Public listener.
     pub listen: SocketAddr,
-    /// Probes and metrics.
+    /// The operators' listener.
     pub admin_listen: SocketAddr,
+    /// Probes and metrics alone, when wanted.
+    pub metrics_listen: Option<SocketAddr>,
     /// gRPC, when wanted.
     pub grpc_listen: Option<SocketAddr>,
     /// What to serve.
@@ -87,6 +89,10 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
     });
     let http = bind(settings.listen, "--listen").await?;
     let admin = bind(settings.admin_listen, "--admin-listen").await?;
+    let metrics = match settings.metrics_listen {
+        Some(address) => Some(bind(address, "--metrics-listen").await?),
+        None => None,
+    };
     let grpc = match settings.grpc_listen {
         Some(address) => Some(bind(address, "--grpc-listen").await?),
         None => None,
@@ -97,10 +103,14 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
     for loader in loaders {
         polling.spawn(load::follow(loader, app.clone(), settings.poll, stopped.clone()));
     }
+    let admin_address = admin.local_addr().context("the address of --admin-listen")?;
     let mut listeners = vec![
         ("http", http.local_addr().context("the address of --listen")?.to_string()),
-        ("admin", admin.local_addr().context("the address of --admin-listen")?.to_string()),
+        ("admin", admin_address.to_string()),
     ];
+    if let Some(metrics) = &metrics {
+        listeners.push(("metrics", metrics.local_addr().context("the address of --metrics-listen")?.to_string()));
+    }
     if let Some(grpc) = &grpc {
         listeners.push(("grpc", grpc.local_addr().context("the address of --grpc-listen")?.to_string()));
     }
@@ -112,11 +122,15 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
     let serving = tokio::spawn(axum::serve(http, api::router(&app)).with_graceful_shutdown(ended()).into_future());
     let calling = grpc.map(|listener| tokio::spawn(crate::rpc::serve(app.clone(), listener, ended())));
     let admin_stopped = CancellationToken::new();
-    let watching = tokio::spawn(
-        axum::serve(admin, api::admin::router(&app))
-            .with_graceful_shutdown(admin_stopped.clone().cancelled_owned())
-            .into_future(),
-    );
+    let mut watching = tokio::task::JoinSet::new();
+    let mut watch_on = |listener, router| {
+        let stopped = admin_stopped.clone().cancelled_owned();
+        watching.spawn(axum::serve(listener, router).with_graceful_shutdown(stopped).into_future());
+    };
+    watch_on(admin, api::admin::router(&app, admin_address));
+    if let Some(metrics) = metrics {
+        watch_on(metrics, api::admin::metrics_router(&app));
+    }
     stopped.cancelled().await;
     tracing::info!("stopping: requests under way are finished first");
     let all_ended = async {
@@ -131,7 +145,7 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
     let _ = tokio::task::spawn_blocking(move || traces.finish()).await;
     // Probes and metrics answer until the last request has ended.
     admin_stopped.cancel();
-    let _ = tokio::time::timeout(Duration::from_secs(1), watching).await;
+    let _ = tokio::time::timeout(Duration::from_secs(1), watching.join_all()).await;
     polling.shutdown().await;
     tracing::info!("stopped");
     Ok(())

@@ -1,7 +1,9 @@
 //! What both programs are as processes, apart from what they do: how they log, where their spans go, which build they are,
-//! how they say that they are up, how they end, and how long they wait between two attempts.
+//! how they say that they are up, how they end, how long they wait between two attempts, and who may use the listeners beside
+//! the one that serves.
 
 pub mod logs;
+pub mod operators;
 pub mod pauses;
 pub mod ready_file;
 mod records;

@@ -5,6 +5,7 @@ mod hostile_artifact;
 mod limiter_floor;
 mod noise;
 mod notify_storm;
+mod operators_port;
 mod portal_role;
 mod random_api_keys;
 mod silent_listener;

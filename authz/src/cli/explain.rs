@@ -166,6 +166,12 @@ async fn live(admin: &str, id: &str) -> Result<DecisionRecord> {
     let response = client.get(url.clone()).send().await.with_context(|| format!("{url} cannot be reached"))?;
     let status = response.status();
     let text = response.text().await?;
+    let problem = serde_json::from_str::<serde_json::Value>(&text).unwrap_or_default();
+    if let Some(detail) = problem["detail"].as_str().filter(|_| !status.is_success()) {
+        anyhow::bail!(
+            "{url} answered {status}: {detail} Expected the operators' listener of `authz serve` (--admin-listen)"
+        );
+    }
     if status == reqwest::StatusCode::NOT_FOUND {
         anyhow::bail!("the gate at {admin} does not remember a decision {id}; it keeps only the most recent ones");
     }

@@ -123,7 +123,9 @@ topologySpreadConstraints:
   env:
     - {name: COPILOT_LISTEN, value: "{{ $listen }}:8081"}
     - {name: COPILOT_GRPC_LISTEN, value: "{{ $listen }}:8082"}
-    - {name: COPILOT_ADMIN_LISTEN, value: "0.0.0.0:9903"}
+    # What readers asked in vain is the operators': loopback. Prometheus and the kubelet have another listener.
+    - {name: COPILOT_ADMIN_LISTEN, value: "127.0.0.1:9903"}
+    - {name: COPILOT_METRICS_LISTEN, value: "0.0.0.0:9905"}
     - {name: DOCSGATE_GRANT_KEY_FILE, value: /etc/docsgate/grant/grant.keys}
     {{- if .Values.copilot.verifyKeySecret }}
     - {name: COPILOT_VERIFY_KEY_FILE, value: /etc/docsgate/verify/key}
@@ -138,10 +140,10 @@ topologySpreadConstraints:
   ports:
     - {name: copilot-http, containerPort: 8081}
     - {name: copilot-grpc, containerPort: 8082}
-    - {name: copilot-admin, containerPort: 9903}
-  startupProbe: {httpGet: {path: /healthz, port: copilot-admin}, periodSeconds: 1, failureThreshold: 60}
-  readinessProbe: {httpGet: {path: /readyz, port: copilot-admin}, periodSeconds: 5}
-  livenessProbe: {httpGet: {path: /healthz, port: copilot-admin}, periodSeconds: 10}
+    - {name: copilot-metrics, containerPort: 9905}
+  startupProbe: {httpGet: {path: /healthz, port: copilot-metrics}, periodSeconds: 1, failureThreshold: 60}
+  readinessProbe: {httpGet: {path: /readyz, port: copilot-metrics}, periodSeconds: 5}
+  livenessProbe: {httpGet: {path: /healthz, port: copilot-metrics}, periodSeconds: 10}
   securityContext: {{- include "docsgate.security" . | nindent 4 }}
   resources: {{- toYaml .Values.resources.copilot | nindent 4 }}
   volumeMounts:

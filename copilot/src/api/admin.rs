@@ -1,4 +1,6 @@
-//! The listener for probes and metrics, never reachable through the gate.
+//! The operators' listener, never reachable through the gate, and the one for metrics and probes alone.
+
+use std::net::SocketAddr;
 
 use axum::{
     Router,
@@ -7,17 +9,27 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
+use docsgate_service::operators;
 use serde_json::json;
 
 use super::App;
 
-/// `/healthz`, `/readyz`, `/metrics`, `/unanswered`.
-pub fn router(app: &App) -> Router {
+/// The operators' listener at `bound`: `/unanswered`, beside metrics and probes. Questions are their askers'.
+pub fn router(app: &App, bound: SocketAddr) -> Router {
+    let own = Router::new().route("/unanswered", get(unanswered)).with_state(app.clone());
+    operators::listener(probes(app), own, bound)
+}
+
+/// The listener for Prometheus and the kubelet: `/healthz`, `/readyz`, `/metrics`.
+pub fn metrics_router(app: &App) -> Router {
+    operators::metrics_listener(probes(app))
+}
+
+fn probes(app: &App) -> Router {
     Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
-        .route("/unanswered", get(unanswered))
         .with_state(app.clone())
 }
 

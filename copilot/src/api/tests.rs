@@ -217,7 +217,7 @@ async fn readiness_and_metrics_tell_the_state() {
         let request = request("GET", path, "").body(Body::empty()).unwrap();
         let app = app.clone();
         async move {
-            let response = admin::router(&app).oneshot(request).await.unwrap();
+            let response = admin::metrics_router(&app).oneshot(request).await.unwrap();
             let status = response.status().as_u16();
             let bytes = axum::body::to_bytes(response.into_body(), 1 << 20).await.unwrap();
             (status, String::from_utf8(bytes.to_vec()).unwrap())

@@ -21,9 +21,13 @@ pub struct Args {
     /// Address of the public listener; Envoy connects to it.
     #[arg(long, env = "COPILOT_LISTEN", default_value = "127.0.0.1:8081")]
     listen: SocketAddr,
-    /// Address of the listener for /metrics, /healthz and /readyz.
+    /// Address of the operators' listener: /unanswered, beside /metrics, /healthz and /readyz. Whoever reaches it sees what
+    /// readers asked.
     #[arg(long, env = "COPILOT_ADMIN_LISTEN", default_value = "127.0.0.1:9903")]
     admin_listen: SocketAddr,
+    /// Address of a listener for /metrics, /healthz and /readyz alone; without it there is none.
+    #[arg(long, env = "COPILOT_METRICS_LISTEN")]
+    metrics_listen: Option<SocketAddr>,
     /// Address of the gRPC listener; without it there is none.
     #[arg(long, env = "COPILOT_GRPC_LISTEN")]
     grpc_listen: Option<SocketAddr>,
@@ -138,6 +142,7 @@ fn settings(args: Args) -> Result<Settings, Failure> {
     Ok(Settings {
         listen: args.listen,
         admin_listen: args.admin_listen,
+        metrics_listen: args.metrics_listen,
         grpc_listen: args.grpc_listen,
         corpora,
         guard,

@@ -49,8 +49,12 @@ pub(super) fn check(page: &str, block: &str) -> usize {
             let ports: Vec<u64> = words.iter().filter_map(|word| word.split_once(':')?.1.parse().ok()).collect();
             for port in ports {
                 let pods = RELEASES.iter().flat_map(Release::pods);
+                // A declared port, or a listener on loopback, which a forwarded port reaches as well.
+                let loopback = format!("127.0.0.1:{port}");
                 let open = pods.flat_map(|(_, pod)| containers(&pod).cloned().collect::<Vec<_>>()).any(|container| {
-                    container["ports"].as_array().into_iter().flatten().any(|own| own["containerPort"] == port)
+                    let items = |field: &str| container[field].as_array().cloned().unwrap_or_default();
+                    items("ports").iter().any(|own| own["containerPort"] == port)
+                        || items("env").iter().any(|entry| entry["value"] == loopback)
                 });
                 assert!(open, "{page}: no container has port {port}");
                 checked += 1;
