@@ -36,7 +36,15 @@ const TABLE: &[(&[&str], &str)] = &[
         &["copilot.corpora.public=s3://a/b", "copilot.corpora.member=s3://a/b"],
         "copilot.artifacts is set, but no corpus of copilot.corpora lies below /artifacts",
     ),
+    (&["networkPolicy.from=[]"], "networkPolicy.from is empty, which Kubernetes takes for everybody"),
+    (
+        &["copilot.separate=true", "copilot.plaintext="],
+        "questions, the answers (the members' documents among them) and the signed grants then travel between Envoy and copilot in the clear",
+    ),
     // By the schema, before any template.
+    (&["networkPolicy.from=[{}]"], "networkPolicy.from.0"),
+    (&["networkPolicy.metricsFrom=[{}]"], "networkPolicy.metricsFrom.0"),
+    (&["copilot.plaintext=yes"], "copilot.plaintext"),
     (&["replica=3"], "replica"),
     (&["replicas=many"], "replicas"),
     (&["image.authz.tag=latest"], "image.authz.tag"),

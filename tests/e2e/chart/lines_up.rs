@@ -122,9 +122,11 @@ fn network_policies_deny_first_and_open_ports_that_exist() {
                 for port in rule["ports"].as_array().expect("a rule without ports opens all") {
                     let name = port["port"].as_str().unwrap();
                     assert!(own.iter().all(|pod| ports(pod).contains(name)), "{at} {name}");
-                    // Only Envoy answers the world; copilot answers Envoy; the admin ports answer whom the operator named.
-                    let from_everyone = rule["from"].as_array().is_none_or(Vec::is_empty);
-                    assert!(!from_everyone || name == "http", "{at}: {name} is open to everybody");
+                    // Envoy answers the ingress, copilot answers Envoy, metrics answer whom the operator named.
+                    let peers = rule["from"].as_array().map(Vec::as_slice).unwrap_or_default();
+                    let named = peers.iter().all(|peer| peer.as_object().is_some_and(|peer| !peer.is_empty()));
+                    assert!(!peers.is_empty() && named, "{at}: {name} is open to everybody");
+                    assert!(!name.ends_with("admin"), "{at}: {name} is the operators'");
                 }
             }
             for rule in policy["spec"]["egress"].as_array().into_iter().flatten() {

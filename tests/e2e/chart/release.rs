@@ -14,19 +14,24 @@ pub(crate) struct Release {
     extra: &'static [&'static str],
 }
 
-/// What every release must be told.
-const IMAGES: [&str; 4] = [
+/// What every release must be told; the last one counts where copilot is apart.
+const IMAGES: [&str; 5] = [
     "image.authz.repository=registry.example.org/docsgate/authz",
     "image.authz.tag=0.1.0",
     "image.copilot.repository=registry.example.org/docsgate/copilot",
     "image.copilot.tag=0.1.0",
+    "copilot.plaintext=accept",
 ];
 /// What those without a values file must be told as well.
-const BARE: [&str; 3] = [
+const BARE: [&str; 4] = [
+    INGRESS,
     "grantKeySecret=grant",
     "copilot.artifacts.persistentVolumeClaim.claimName=docs-index",
     "copilot.artifacts.persistentVolumeClaim.readOnly=true",
 ];
+
+/// Who reaches Envoy.
+const INGRESS: &str = "networkPolicy.from=[{\"namespaceSelector\":{\"matchLabels\":{\"name\":\"ingress\"}}}]";
 
 impl Release {
     pub(crate) const fn of(name: &'static str, files: &'static [&'static str], extra: &'static [&'static str]) -> Self {
