@@ -1,5 +1,6 @@
 //! Live facts: limits, tokens, members and API keys, each asked within the deadline of one decision.
 
+pub mod api_keys;
 pub mod limits;
 pub mod members;
 pub mod tokens;
@@ -17,7 +18,7 @@ use authz_core::{
 };
 use tokio::time::{Instant, timeout_at};
 
-use self::{limits::Limiter, members::Members, tokens::Tokens};
+use self::{api_keys::ApiKeys, limits::Limiter, members::Members, tokens::Tokens};
 
 /// The sources of live facts, shared by all decisions.
 #[derive(Debug)]
@@ -26,8 +27,10 @@ pub struct Sources {
     pub limits: Arc<Limiter>,
     /// Token verification.
     pub tokens: Arc<Tokens>,
-    /// Members and API keys.
+    /// Members.
     pub members: Arc<Members>,
+    /// API keys.
+    pub api_keys: Arc<ApiKeys>,
 }
 
 impl Sources {
@@ -36,6 +39,7 @@ impl Sources {
         self.limits.apply(policy);
         self.tokens.apply(policy);
         self.members.apply(&policy.entitlements);
+        self.api_keys.apply(&policy.entitlements);
     }
 
     /// The facts of one decision, which must be known by `deadline`: a decision that takes longer than Envoy waits is
@@ -85,6 +89,14 @@ impl Facts for LiveFacts<'_> {
     }
 
     async fn api_key(&self, key: &str, now: Timestamp) -> Result<ApiKeyRecord, ApiKeyFault> {
-        self.within(self.sources.members.api_key(key, now), || Err(ApiKeyFault::StoreUnavailable)).await
+        let known = async {
+            let key = self.sources.api_keys.holder(key, now).await?;
+            match self.sources.members.standing(&key.member, None, now).await {
+                Ok(Standing { record: Some(record), .. }) => Ok(ApiKeyRecord { id: key.id, record }),
+                Ok(_) => Err(ApiKeyFault::Unknown),
+                Err(StoreUnavailable) => Err(ApiKeyFault::StoreUnavailable),
+            }
+        };
+        self.within(known, || Err(ApiKeyFault::StoreUnavailable)).await
     }
 }

@@ -22,12 +22,13 @@ use crate::{
     envoy::{CheckService, response::Answerer},
     facts::{
         Sources,
+        api_keys::ApiKeys,
         limits::Limiter,
         members::Members,
         tokens::{TokenOptions, Tokens},
     },
     policy_source::PolicySource,
-    postgres::DatabaseUrls,
+    postgres::{Database, DatabaseUrls},
     telemetry::DecisionMetrics,
 };
 
@@ -58,10 +59,13 @@ pub async fn run(config: ServeConfig) -> Result<()> {
     let snapshot = policy.current();
     let limits =
         Limiter::start(&snapshot.limiter, config.redis_url()?.as_deref(), &mut registry).map_err(UsageError)?;
+    let database = database.map(|urls| Database::new(&urls));
+    let api_keys = ApiKeys::new(database.clone(), &snapshot.entitlements);
     let sources = Arc::new(Sources {
         limits,
         tokens: Tokens::new(TokenOptions { allow_http: config.allow_http_jwks }, &mut registry),
-        members: Members::start(database, listen, &snapshot.entitlements, &mut registry),
+        members: Members::start(database, listen, Arc::clone(&api_keys), &snapshot.entitlements, &mut registry),
+        api_keys,
     });
     sources.apply(&snapshot);
     let metrics = DecisionMetrics::new(&mut registry);

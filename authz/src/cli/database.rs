@@ -9,7 +9,7 @@ use clap::{Args, Subcommand};
 use sqlx::{PgPool, Row, migrate::Migrator};
 
 use super::{Output, UsageError};
-use crate::{facts::members::query, postgres::DatabaseUrls};
+use crate::{facts::api_keys, postgres::DatabaseUrls};
 
 /// The schema `docsgate`, version by version.
 static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
@@ -308,7 +308,7 @@ pub async fn api_key(args: &ApiKeyArgs) -> Result<ExitCode> {
             let (id, secret) = new_key()?;
             let ask = sqlx::query("SELECT docsgate.create_api_key($1, $2, $3, $4, $5, $6::text::timestamptz)");
             ask.bind(&id)
-                .bind(query::digest(&id, &secret).as_slice())
+                .bind(api_keys::digest(&id, &secret).as_slice())
                 .bind(&member.issuer)
                 .bind(&member.subject)
                 .bind(label)

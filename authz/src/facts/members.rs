@@ -1,4 +1,4 @@
-//! Members and API keys, from Postgres through a cache that forgets nothing it must know and believes nothing it must not.
+//! Members, from Postgres through a cache that forgets nothing it must know and believes nothing it must not.
 //!
 //! - One flight: however many requests need a member, one query runs.
 //! - A change is told by the database (`LISTEN`) and voids the entry and whatever read is under way.
@@ -19,7 +19,6 @@ use std::{
 
 use authz_core::{
     entitlement::{MemberId, MemberRecord, Standing, StoreUnavailable},
-    identity::{ApiKeyFault, ApiKeyRecord},
     policy::EntitlementsPolicy,
     time::Timestamp,
 };
@@ -31,6 +30,7 @@ use prometheus_client::{
 };
 use tokio::{sync::OnceCell, time::timeout};
 
+use super::api_keys::ApiKeys;
 use crate::postgres::{Database, DatabaseUrls};
 
 /// What the store said of a member.
@@ -51,13 +51,14 @@ const REVALIDATION: Duration = Duration::from_millis(50);
 /// A read under way, shared by all that need it.
 type Flight = Arc<OnceCell<Result<Arc<Entry>, StoreUnavailable>>>;
 
-/// Looks members and API keys up.
+/// Looks members up.
 #[derive(Debug)]
 pub struct Members {
     database: Option<Arc<Database>>,
     policy: RwLock<EntitlementsPolicy>,
     entries: Cache<MemberId, Arc<Entry>>,
-    keys: Cache<String, Arc<query::KeyRow>>,
+    /// Told of the same changes.
+    api_keys: Arc<ApiKeys>,
     flights: Mutex<HashMap<MemberId, Flight>>,
     /// Grows with every change that is told; a read that began before one is read again.
     changes: AtomicU64,
@@ -70,19 +71,19 @@ impl Members {
     /// Starts without connecting: public documents do not wait for the database. Changes are told over `listen` where
     /// the database itself is reached through a pooler that cannot pass them on.
     pub fn start(
-        database: Option<DatabaseUrls>,
+        database: Option<Arc<Database>>,
         listen: Option<DatabaseUrls>,
+        api_keys: Arc<ApiKeys>,
         policy: &EntitlementsPolicy,
         registry: &mut Registry,
     ) -> Arc<Self> {
-        let database = database.map(|urls| Database::new(&urls));
         if let Some(database) = &database {
             database.measure(registry);
         }
         let listen = listen.map(|urls| Database::new(&urls));
         let members = Arc::new(Self {
             entries: Cache::builder().max_capacity(policy.max_entries.into()).build(),
-            keys: Cache::builder().max_capacity(10_000).time_to_live(Duration::from_secs(3600)).build(),
+            api_keys,
             database,
             policy: RwLock::new(policy.clone()),
             flights: Mutex::default(),
@@ -213,55 +214,10 @@ impl Members {
         Err(StoreUnavailable)
     }
 
-    /// Looks an API key up: `dg_ID_SECRET`, of which the store knows the id and a digest of the secret.
-    ///
-    /// # Errors
-    /// [`ApiKeyFault`].
-    pub async fn api_key(self: &Arc<Self>, key: &str, now: Timestamp) -> Result<ApiKeyRecord, ApiKeyFault> {
-        let (id, digest) = query::split_key(key).ok_or(ApiKeyFault::Malformed)?;
-        let row = match self.keys.get(id) {
-            Some(row)
-                if row.epoch == self.epoch.load(Ordering::Acquire)
-                    && row.loaded.elapsed() < Duration::from_secs(60) =>
-            {
-                row
-            }
-            cached => match self.read_key(id).await {
-                Ok(row) => row,
-                Err(()) => {
-                    let max_stale = self.policy.read().unwrap_or_else(PoisonError::into_inner).max_stale;
-                    cached.filter(|row| row.loaded.elapsed() < max_stale).ok_or(ApiKeyFault::StoreUnavailable)?
-                }
-            },
-        };
-        let Some(found) = &row.found else { return Err(ApiKeyFault::Unknown) };
-        let same = aws_lc_rs::constant_time::verify_slices_are_equal(&found.digest, &digest).is_ok();
-        if !same || !found.usable || found.ends.is_some_and(|ends| now >= ends) {
-            return Err(ApiKeyFault::Unknown);
-        }
-        match self.standing(&found.member, None, now).await {
-            Ok(Standing { record: Some(record), .. }) => Ok(ApiKeyRecord { id: id.to_owned(), record }),
-            Ok(_) => Err(ApiKeyFault::Unknown),
-            Err(StoreUnavailable) => Err(ApiKeyFault::StoreUnavailable),
-        }
-    }
-
-    async fn read_key(&self, id: &str) -> Result<Arc<query::KeyRow>, ()> {
-        let pool = self.database.as_ref().and_then(|database| database.pool()).ok_or(())?;
-        let (changes, epoch) = (self.changes.load(Ordering::Acquire), self.epoch.load(Ordering::Acquire));
-        let found =
-            query::api_key(pool, id).await.map_err(|error| tracing::warn!(%error, "an API key cannot be read"))?;
-        let row = Arc::new(query::KeyRow { found, loaded: Instant::now(), epoch });
-        if self.changes.load(Ordering::Acquire) == changes {
-            self.keys.insert(id.to_owned(), Arc::clone(&row));
-        }
-        Ok(row)
-    }
-
     /// A change was told: of one member, or (with `None`) of anything.
     fn changed(&self, member: Option<&MemberId>) {
         self.changes.fetch_add(1, Ordering::AcqRel);
-        self.keys.invalidate_all();
+        self.api_keys.changed();
         match member {
             Some(member) => {
                 // New requests must not join a read that began before the change.
@@ -280,6 +236,7 @@ impl Members {
     fn may_have_missed_changes(&self) {
         self.changes.fetch_add(1, Ordering::AcqRel);
         self.epoch.fetch_add(1, Ordering::AcqRel);
+        self.api_keys.may_have_missed_changes();
     }
 
     fn listening(&self, connected: bool) {
