@@ -1,6 +1,7 @@
 //! Live facts: limits, tokens, members and API keys, each asked within the deadline of one decision.
 
 pub mod api_keys;
+pub mod invalidation;
 pub mod limits;
 pub mod members;
 pub mod tokens;
@@ -92,7 +93,9 @@ impl Facts for LiveFacts<'_> {
         let known = async {
             let key = self.sources.api_keys.holder(key, now).await?;
             match self.sources.members.standing(&key.member, None, now).await {
-                Ok(Standing { record: Some(record), .. }) => Ok(ApiKeyRecord { id: key.id, record }),
+                Ok(Standing { record: Some(record), stale_for, .. }) => {
+                    Ok(ApiKeyRecord { id: key.id, record, stale_for })
+                }
                 Ok(_) => Err(ApiKeyFault::Unknown),
                 Err(StoreUnavailable) => Err(ApiKeyFault::StoreUnavailable),
             }

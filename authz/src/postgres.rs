@@ -2,19 +2,21 @@
 //!
 //! libpq's multi-host URLs are understood (`postgresql://user:password@a:5432,b:5432/db?target_session_attrs=…`). Every
 //! endpoint is asked in the background who it is; reads go to the writable one on the newest timeline. A standby serves
-//! only while there is no primary, and an endpoint on an older timeline than one that was seen is refused: it is a
-//! primary that was replaced and does not know it yet.
+//! only while there is no primary, with answers as old as what it has replayed; and an endpoint on an older timeline than
+//! one that was seen is refused: it is a primary that was replaced and does not know it yet, or its standby.
 
+mod freshness;
 mod meters;
+mod read;
 
 use std::{
     fmt,
     str::FromStr,
     sync::{
-        Arc,
-        atomic::{AtomicI64, AtomicUsize, Ordering},
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicI64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use prometheus_client::{metrics::counter::Counter, registry::Registry};
@@ -25,14 +27,23 @@ use sqlx::{
 use tokio::{sync::watch, time::timeout};
 use url::Url;
 
+pub use self::read::{Answer, Unanswered};
+use self::{freshness::Marks, read::Lease};
+
 /// Most connections to one endpoint; a decision needs one only when a member is not cached.
 const MAX_CONNECTIONS: u32 = 8;
-/// Time for one connection or answer.
+/// Time for one answer to the question who an endpoint is.
 const ANSWER: Duration = Duration::from_secs(1);
+/// Time to get a connection. No decision waits that long; an attempt that is given up too early is begun anew by the next
+/// one, and on a machine that is short of processor never ends.
+const CONNECT: Duration = Duration::from_secs(3);
 /// How often every endpoint is asked who it is.
 const EVERY: Duration = Duration::from_millis(500);
-/// No endpoint is usable.
-const NONE: usize = usize::MAX;
+/// The driver cannot have the kernel look after its sockets, so the server's kernel is asked to, on every connection: a
+/// probe after 15 idle seconds and every 5 from then on, and the end after 3 that were not answered, or after 30 seconds
+/// in which something that was sent was not acknowledged. The probes also keep gateways from forgetting an idle connection.
+const KEEPALIVES: &str = "SET tcp_keepalives_idle = 15; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3; \
+     SET tcp_user_timeout = 30000";
 
 /// The endpoints of a database URL.
 #[derive(Debug, Clone)]
@@ -90,11 +101,7 @@ impl DatabaseUrls {
         let mut said = Vec::new();
         for options in &self.endpoints {
             let name = name(options);
-            let pool = PgPoolOptions::new()
-                .max_connections(2)
-                .acquire_timeout(Duration::from_secs(5))
-                .connect_with(options.clone())
-                .await;
+            let pool = pool(2).acquire_timeout(Duration::from_secs(5)).connect_with(options.clone()).await;
             match pool {
                 Ok(pool) => match role(&pool).await {
                     Ok(Role { standby: false, .. }) => return Ok(pool),
@@ -115,10 +122,26 @@ fn name(options: &PgConnectOptions) -> String {
     }
 }
 
+/// A pool whose connections are looked after.
+fn pool(most: u32) -> PgPoolOptions {
+    PgPoolOptions::new().max_connections(most).after_connect(|connection, _| {
+        Box::pin(async move {
+            // A server or pooler that knows no such settings is none the worse for it.
+            if let Err(error) = sqlx::raw_sql(KEEPALIVES).execute(connection).await {
+                tracing::debug!(%error, "the server does not look after its connections");
+            }
+            Ok(())
+        })
+    })
+}
+
 /// One endpoint.
 struct Endpoint {
     name: String,
+    options: PgConnectOptions,
     pool: PgPool,
+    /// A connection of its own to ask who it is: reads that wait for connections must not look like a server that is away.
+    probe: PgPool,
 }
 
 /// Who an endpoint says it is.
@@ -126,30 +149,61 @@ struct Endpoint {
 struct Role {
     standby: bool,
     timeline: i64,
+    /// Where the log of a primary ends, or what a standby has replayed; `None` for one whose replay stands still.
+    position: Option<i64>,
+}
+
+impl Role {
+    fn position(&self) -> Option<u64> {
+        self.position.and_then(|position| u64::try_from(position).ok())
+    }
 }
 
 async fn role(pool: &PgPool) -> Result<Role, String> {
-    // The timeline of a primary stands in the name of the file it writes now; that of a standby in what it receives.
+    // The timeline of a primary stands in the name of the file it writes now; that of a standby in what it has replayed.
+    // All that a primary has told anybody lies before the place where it inserts, also what is not on its disk yet.
     const ASK: &str = "SELECT pg_is_in_recovery() AS standby, \
          CASE WHEN pg_is_in_recovery() \
-              THEN (SELECT timeline_id::bigint FROM pg_control_checkpoint()) \
-              ELSE ('x' || lpad(substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8), 16, '0'))::bit(64)::bigint END AS timeline";
-    // The simple protocol: one message, which a pooler in transaction mode sends to one server.
-    let row = timeout(ANSWER, sqlx::raw_sql(ASK).fetch_one(pool))
-        .await
-        .map_err(|_| "no answer in time".to_owned())?
-        .map_err(|error| error.to_string())?;
-    Ok(Role {
-        standby: row.try_get("standby").map_err(|error| error.to_string())?,
-        timeline: row.try_get("timeline").map_err(|error| error.to_string())?,
+              THEN (SELECT GREATEST(c.timeline_id, r.min_recovery_end_timeline)::bigint FROM pg_control_checkpoint() AS c, pg_control_recovery() AS r) \
+              ELSE ('x' || lpad(substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8), 16, '0'))::bit(64)::bigint END AS timeline, \
+         CASE WHEN NOT pg_is_in_recovery() THEN (pg_current_wal_insert_lsn() - '0/0'::pg_lsn)::bigint \
+              WHEN pg_is_wal_replay_paused() THEN NULL \
+              ELSE (pg_last_wal_replay_lsn() - '0/0'::pg_lsn)::bigint END AS position";
+    let asked = async {
+        let mut lease = Lease::take(pool).await?;
+        // The simple protocol: one message, which a pooler in transaction mode sends to one server.
+        let row = timeout(ANSWER, sqlx::raw_sql(ASK).fetch_one(lease.connection()?)).await;
+        if row.is_ok() {
+            lease.give_back();
+        }
+        let row = row.map_err(|_| sqlx::Error::PoolTimedOut)??;
+        Ok::<_, sqlx::Error>(Role {
+            standby: row.try_get("standby")?,
+            timeline: row.try_get("timeline")?,
+            position: row.try_get("position")?,
+        })
+    };
+    asked.await.map_err(|error| match error {
+        sqlx::Error::PoolTimedOut => "no answer in time".to_owned(),
+        error => error.to_string(),
     })
+}
+
+/// Where reads go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Reading {
+    /// Index of the endpoint.
+    endpoint: usize,
+    standby: bool,
 }
 
 /// The endpoints, and which of them reads go to.
 pub struct Database {
     endpoints: Vec<Endpoint>,
-    /// Index of the endpoint in use, or [`NONE`].
-    active: AtomicUsize,
+    /// The endpoint in use; `None` while none can be used.
+    reading: Mutex<Option<Reading>>,
+    /// Where the primary was, and when: what tells the age of a standby.
+    marks: Mutex<Marks>,
     newest_timeline: AtomicI64,
     switches: Counter,
     /// Index of the primary; changes tell listeners to move.
@@ -161,15 +215,17 @@ impl Database {
     pub fn new(urls: &DatabaseUrls) -> Arc<Self> {
         let endpoints = urls.endpoints.iter().map(|options| Endpoint {
             name: name(options),
-            pool: PgPoolOptions::new()
-                .max_connections(MAX_CONNECTIONS)
-                .acquire_timeout(ANSWER)
+            options: options.clone(),
+            pool: pool(MAX_CONNECTIONS)
+                .acquire_timeout(CONNECT)
                 .idle_timeout(Duration::from_secs(300))
                 .connect_lazy_with(options.clone()),
+            probe: pool(1).acquire_timeout(CONNECT).connect_lazy_with(options.clone()),
         });
         Arc::new(Self {
             endpoints: endpoints.collect(),
-            active: AtomicUsize::new(NONE),
+            reading: Mutex::default(),
+            marks: Mutex::default(),
             newest_timeline: AtomicI64::new(0),
             switches: Counter::default(),
             primary: watch::Sender::new(None),
@@ -192,11 +248,14 @@ impl Database {
     }
 
     async fn elect(&self) {
-        let mut roles: Vec<Option<Role>> = Vec::with_capacity(self.endpoints.len());
+        let mut roles: Vec<Option<(Role, Instant)>> = Vec::with_capacity(self.endpoints.len());
         let mut asked = tokio::task::JoinSet::new();
         for (index, endpoint) in self.endpoints.iter().enumerate() {
-            let pool = endpoint.pool.clone();
-            asked.spawn(async move { (index, role(&pool).await) });
+            let pool = endpoint.probe.clone();
+            asked.spawn(async move {
+                let began = Instant::now();
+                (index, role(&pool).await.map(|role| (role, began)))
+            });
             roles.push(None);
         }
         while let Some(answer) = asked.join_next().await {
@@ -206,35 +265,56 @@ impl Database {
                 *slot = Some(role);
             }
         }
-        let newest = roles.iter().flatten().filter(|role| !role.standby).map(|role| role.timeline).max().unwrap_or(0);
+        let primaries = roles.iter().flatten().filter(|(role, _)| !role.standby);
+        let newest = primaries.map(|(role, _)| role.timeline).max().unwrap_or(0);
         let newest = self.newest_timeline.fetch_max(newest, Ordering::Relaxed).max(newest);
-        let known = roles.iter().enumerate().filter_map(|(index, role)| role.map(|role| (index, role)));
-        let primary = known.clone().find(|(_, role)| !role.standby && role.timeline >= newest).map(|(index, _)| index);
-        let standby =
-            known.filter(|(_, role)| role.standby).max_by_key(|(_, role)| role.timeline).map(|(index, _)| index);
-        self.use_endpoint(primary.or(standby), primary.is_some());
+        let known = roles.iter().enumerate().filter_map(|(index, role)| role.map(|(role, asked)| (index, role, asked)));
+        let current = known.filter(|(_, role, _)| role.timeline >= newest);
+        let primary = current.clone().find(|(_, role, _)| !role.standby);
+        if let Some((_, role, asked)) = primary
+            && let Some(position) = role.position()
+        {
+            self.marks().note(role.timeline, position, asked);
+        }
+        let standby = current
+            .filter(|(_, role, _)| role.standby && role.position.is_some())
+            .max_by_key(|(_, role, _)| (role.timeline, role.position));
+        let chosen = primary.or(standby).map(|(endpoint, role, _)| Reading { endpoint, standby: role.standby });
+        self.read_from(chosen);
+        let primary = primary.map(|(index, ..)| index);
         self.primary.send_if_modified(|before| std::mem::replace(before, primary) != primary);
     }
 
-    fn use_endpoint(&self, index: Option<usize>, primary: bool) {
-        let index = index.unwrap_or(NONE);
-        let before = self.active.swap(index, Ordering::Relaxed);
-        if before == index {
+    fn read_from(&self, chosen: Option<Reading>) {
+        let before = std::mem::replace(&mut *self.reading.lock().unwrap_or_else(PoisonError::into_inner), chosen);
+        if before == chosen {
             return;
         }
-        if before != NONE {
+        if before.is_some_and(|before| chosen.is_none_or(|chosen| chosen.endpoint != before.endpoint)) {
             self.switches.inc();
         }
-        match self.endpoints.get(index) {
-            Some(endpoint) if primary => tracing::info!(endpoint = endpoint.name, "the database's primary"),
-            Some(endpoint) => tracing::warn!(endpoint = endpoint.name, "no primary; a standby serves"),
+        match chosen.and_then(|chosen| Some((self.endpoints.get(chosen.endpoint)?, chosen.standby))) {
+            Some((endpoint, false)) => tracing::info!(endpoint = endpoint.name, "the database's primary"),
+            Some((endpoint, true)) => {
+                tracing::warn!(endpoint = endpoint.name, "no primary; a standby serves, and what it says is stale");
+            }
             None => tracing::error!("no database endpoint can be used"),
         }
     }
 
+    /// The endpoint that reads go to and whether it is a standby; `None` while no endpoint can be used.
+    fn reading(&self) -> Option<(&Endpoint, bool)> {
+        let reading = (*self.reading.lock().unwrap_or_else(PoisonError::into_inner))?;
+        Some((self.endpoints.get(reading.endpoint)?, reading.standby))
+    }
+
+    fn marks(&self) -> MutexGuard<'_, Marks> {
+        self.marks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The pool that reads go to; `None` while no endpoint can be used.
     pub fn pool(&self) -> Option<&PgPool> {
-        self.endpoints.get(self.active.load(Ordering::Relaxed)).map(|endpoint| &endpoint.pool)
+        self.reading().map(|(endpoint, _)| &endpoint.pool)
     }
 
     /// Whether a primary is in use, so that changes can be listened to.
@@ -247,9 +327,10 @@ impl Database {
         self.primary.subscribe()
     }
 
-    /// The pool of an endpoint.
-    pub fn endpoint(&self, index: usize) -> Option<&PgPool> {
-        self.endpoints.get(index).map(|endpoint| &endpoint.pool)
+    /// A pool of its own for connections to an endpoint that are kept.
+    pub fn dedicated(&self, index: usize, most: u32) -> Option<PgPool> {
+        let options = self.endpoints.get(index)?.options.clone();
+        Some(pool(most).acquire_timeout(CONNECT).idle_timeout(None).max_lifetime(None).connect_lazy_with(options))
     }
 }
 

@@ -23,6 +23,7 @@ use crate::{
     facts::{
         Sources,
         api_keys::ApiKeys,
+        invalidation::Invalidations,
         limits::Limiter,
         members::Members,
         tokens::{TokenOptions, Tokens},
@@ -60,11 +61,12 @@ pub async fn run(config: ServeConfig) -> Result<()> {
     let limits =
         Limiter::start(&snapshot.limiter, config.redis_url()?.as_deref(), &mut registry).map_err(UsageError)?;
     let database = database.map(|urls| Database::new(&urls));
-    let api_keys = ApiKeys::new(database.clone(), &snapshot.entitlements);
+    let told = Invalidations::new();
+    let api_keys = ApiKeys::new(database.clone(), Arc::clone(&told), &snapshot.entitlements);
     let sources = Arc::new(Sources {
         limits,
         tokens: Tokens::new(TokenOptions { allow_http: config.allow_http_jwks }, &mut registry),
-        members: Members::start(database, listen, Arc::clone(&api_keys), &snapshot.entitlements, &mut registry),
+        members: Members::start(database, listen, told, &snapshot.entitlements, &mut registry),
         api_keys,
     });
     sources.apply(&snapshot);

@@ -87,6 +87,11 @@ fn whoever_keeps_reading_is_looked_up_ahead_of_time_and_never_waits() {
         let line = format!("docsgate_authz_member_lookups_total{{result=\"{result}\"}} ");
         text.lines().find_map(|found| found.strip_prefix(&line)?.parse().ok()).unwrap_or(0)
     };
+    let admin = format!("{}/metrics", gate.stack.authz.admin_url);
+    eventually("changes to be told", || {
+        let text = gate.http.get(&admin).send().ok()?.text().ok()?;
+        text.contains("docsgate_authz_database_listening 1").then_some(())
+    });
     let read = || problem_free(&gate.search("zanzibar").bearer_auth(&token).send().unwrap());
     read();
     let first = lookups("miss");

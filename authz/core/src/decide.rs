@@ -354,6 +354,9 @@ async fn standing<F: Facts>(
         Identity::Anonymous => return nobody(Identity::Anonymous),
         Identity::ApiKey(key) => {
             let record = key.record.clone();
+            if key.stale_for.is_some() {
+                about.notes.push(Note::Stale);
+            }
             (Identity::ApiKey(key), record)
         }
         Identity::Member(token) => match member_record(case, route, &token, from_cookie, about, trace).await? {

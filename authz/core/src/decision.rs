@@ -83,7 +83,7 @@ pub enum Note {
     UncountedCookie,
     /// Entitlements could not be known; served as an anonymous caller.
     StoreDown,
-    /// Entitlements were served from a cache that could not be refreshed.
+    /// Entitlements were served from a cache that could not be refreshed, or as a standby has them.
     Stale,
     /// The store knows no such member.
     UnknownMember,

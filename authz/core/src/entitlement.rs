@@ -53,7 +53,7 @@ pub struct Standing {
     pub record: Option<MemberRecord>,
     /// This very token (`jti`) was revoked.
     pub token_revoked: bool,
-    /// How old the answer is, when the store cannot be read now.
+    /// How old the answer is, when the store cannot be read now, or only from a standby.
     pub stale_for: Option<Duration>,
 }
 

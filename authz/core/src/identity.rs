@@ -3,6 +3,8 @@
 pub mod jwks;
 pub mod token;
 
+use std::time::Duration;
+
 use crate::{
     cors::CorsVerdict,
     entitlement::{MemberId, MemberRecord},
@@ -180,6 +182,8 @@ pub struct ApiKeyRecord {
     pub id: String,
     /// Whom it stands for: plan and entitlements.
     pub record: MemberRecord,
+    /// How old that is, when the store cannot be read now, or only from a standby.
+    pub stale_for: Option<Duration>,
 }
 
 /// Why an API key was refused.

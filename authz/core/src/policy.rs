@@ -100,7 +100,7 @@ pub struct EntitlementsPolicy {
     pub ttl: Duration,
     /// How long an unknown member stays unknown.
     pub negative_ttl: Duration,
-    /// How long a cached member is served while the store is away.
+    /// How old may be what is said of a member while no primary can be read.
     pub max_stale: Duration,
     /// Most members in memory.
     pub max_entries: u32,

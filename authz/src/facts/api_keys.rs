@@ -1,21 +1,20 @@
 //! API keys, from Postgres through a cache of their own.
 
 use std::{
-    sync::{
-        Arc, PoisonError, RwLock,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::{Duration, Instant},
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
 };
 
 use authz_core::{entitlement::MemberId, identity::ApiKeyFault, policy::EntitlementsPolicy, time::Timestamp};
 use moka::sync::Cache;
 use sha2::{Digest, Sha256};
-use sqlx::{PgPool, Row};
-use tokio::time::timeout;
+use sqlx::Row;
 
-use super::members::query::{ANSWER, timestamp};
-use crate::postgres::Database;
+use super::{
+    invalidation::{Invalidations, Moment},
+    members::{UNHEARD, query::timestamp},
+};
+use crate::postgres::{Answer, Database, Unanswered};
 
 /// How long what the store said of a key is believed without asking again.
 const FRESH: Duration = Duration::from_secs(60);
@@ -27,14 +26,36 @@ pub struct KeyHolder {
     pub id: String,
     /// The member.
     pub member: MemberId,
+    /// How old that is, when the store cannot be read now, or only from a standby.
+    pub stale_for: Option<Duration>,
 }
 
 /// One API key, or that there is none.
 #[derive(Debug)]
 struct KeyRow {
     found: Option<FoundKey>,
-    loaded: Instant,
+    /// When it was read.
+    read: Moment,
+    /// All that was committed before is in it.
+    as_of: Moment,
+    /// Whether a standby said it.
+    standby: bool,
     epoch: u64,
+}
+
+impl KeyRow {
+    /// Whether a change was told that is not in it: of its member, or, for a key that was not there, of anybody.
+    fn is_void(&self, told: &Invalidations) -> bool {
+        match &self.found {
+            Some(found) => told.told_since(&found.member, self.as_of),
+            None => told.told_anything_since(self.as_of),
+        }
+    }
+
+    fn is_fresh(&self, told: &Invalidations) -> bool {
+        let fresh_for = if self.standby || !told.heard() { UNHEARD } else { FRESH };
+        self.epoch == told.epoch() && self.read.age(told.now()) < fresh_for
+    }
 }
 
 #[derive(Debug)]
@@ -51,21 +72,17 @@ pub struct ApiKeys {
     database: Option<Arc<Database>>,
     max_stale: RwLock<Duration>,
     rows: Cache<String, Arc<KeyRow>>,
-    /// Grows with every change that is told.
-    changes: AtomicU64,
-    /// Grows whenever changes may have been missed.
-    epoch: AtomicU64,
+    told: Arc<Invalidations>,
 }
 
 impl ApiKeys {
     /// Knows no key yet.
-    pub fn new(database: Option<Arc<Database>>, policy: &EntitlementsPolicy) -> Arc<Self> {
+    pub fn new(database: Option<Arc<Database>>, told: Arc<Invalidations>, policy: &EntitlementsPolicy) -> Arc<Self> {
         Arc::new(Self {
             database,
             max_stale: RwLock::new(policy.max_stale),
             rows: Cache::builder().max_capacity(10_000).time_to_live(Duration::from_secs(3600)).build(),
-            changes: AtomicU64::new(0),
-            epoch: AtomicU64::new(0),
+            told,
         })
     }
 
@@ -80,63 +97,74 @@ impl ApiKeys {
     /// [`ApiKeyFault`].
     pub async fn holder(&self, key: &str, now: Timestamp) -> Result<KeyHolder, ApiKeyFault> {
         let (id, digest) = split_key(key).ok_or(ApiKeyFault::Malformed)?;
-        let row = match self.rows.get(id) {
-            Some(row) if row.epoch == self.epoch.load(Ordering::Acquire) && row.loaded.elapsed() < FRESH => row,
-            cached => match self.read(id).await {
-                Ok(row) => row,
-                Err(()) => {
-                    let max_stale = *self.max_stale.read().unwrap_or_else(PoisonError::into_inner);
-                    cached.filter(|row| row.loaded.elapsed() < max_stale).ok_or(ApiKeyFault::StoreUnavailable)?
-                }
+        let max_stale = *self.max_stale.read().unwrap_or_else(PoisonError::into_inner);
+        let cached = self.rows.get(id).filter(|row| !row.is_void(&self.told));
+        let (row, current) = match cached {
+            Some(row) if row.is_fresh(&self.told) => (row, true),
+            _ => match self.read(id).await {
+                Ok(row) => (row, true),
+                // Looked up again: a change may have voided it while the read failed.
+                Err(()) => (
+                    self.rows.get(id).filter(|row| !row.is_void(&self.told)).ok_or(ApiKeyFault::StoreUnavailable)?,
+                    false,
+                ),
             },
         };
+        let age = row.as_of.age(self.told.now());
+        let stale_for = (!current || row.standby).then_some(age);
+        if stale_for.is_some_and(|age| age >= max_stale) {
+            return Err(ApiKeyFault::StoreUnavailable);
+        }
         let Some(found) = &row.found else { return Err(ApiKeyFault::Unknown) };
         let same = aws_lc_rs::constant_time::verify_slices_are_equal(&found.digest, &digest).is_ok();
         if !same || !found.usable || found.ends.is_some_and(|ends| now >= ends) {
             return Err(ApiKeyFault::Unknown);
         }
-        Ok(KeyHolder { id: id.to_owned(), member: found.member.clone() })
+        Ok(KeyHolder { id: id.to_owned(), member: found.member.clone(), stale_for })
     }
 
+    /// Reads a key, and remembers it unless something newer is known. What a change overtook is read once more; whoever
+    /// looks it up later sees whether that sufficed.
     async fn read(&self, id: &str) -> Result<Arc<KeyRow>, ()> {
-        let pool = self.database.as_ref().and_then(|database| database.pool()).ok_or(())?;
-        let (changes, epoch) = (self.changes.load(Ordering::Acquire), self.epoch.load(Ordering::Acquire));
-        let found = ask(pool, id).await.map_err(|error| tracing::warn!(%error, "an API key cannot be read"))?;
-        let row = Arc::new(KeyRow { found, loaded: Instant::now(), epoch });
-        if self.changes.load(Ordering::Acquire) == changes {
-            self.rows.insert(id.to_owned(), Arc::clone(&row));
+        let database = self.database.as_ref().ok_or(())?;
+        let mut row = self.read_once(database, id).await?;
+        if row.is_void(&self.told) && !row.standby {
+            row = self.read_once(database, id).await?;
         }
+        // What a standby has not replayed may be this very key's end.
+        if row.standby && (row.is_void(&self.told) || self.told.told_everything_since(row.as_of)) {
+            return Err(());
+        }
+        if self.rows.get(id).is_some_and(|known| !known.standby && known.as_of > row.as_of) {
+            return if row.standby { Err(()) } else { Ok(row) };
+        }
+        self.rows.insert(id.to_owned(), Arc::clone(&row));
         Ok(row)
     }
 
-    /// A change was told: a key of whoever it concerns may have gone.
-    pub fn changed(&self) {
-        self.changes.fetch_add(1, Ordering::AcqRel);
-        self.rows.invalidate_all();
-    }
-
-    /// Changes may have been missed: every key is read again before it counts as fresh.
-    pub fn may_have_missed_changes(&self) {
-        self.changes.fetch_add(1, Ordering::AcqRel);
-        self.epoch.fetch_add(1, Ordering::AcqRel);
+    async fn read_once(&self, database: &Database, id: &str) -> Result<Arc<KeyRow>, ()> {
+        let (read, epoch) = (self.told.now(), self.told.epoch());
+        let (found, lag) = ask(database, id).await.map_err(|error| {
+            if !matches!(error, Unanswered::NoEndpoint) {
+                tracing::warn!(%error, "an API key cannot be read");
+            }
+        })?;
+        let as_of = lag.map_or(read, |lag| self.told.now().before(lag));
+        Ok(Arc::new(KeyRow { found, read, as_of, standby: lag.is_some(), epoch }))
     }
 }
 
-async fn ask(pool: &PgPool, id: &str) -> Result<Option<FoundKey>, sqlx::Error> {
-    let asked = async {
-        let mut transaction = pool.begin().await?;
-        let ask = sqlx::query("SELECT * FROM docsgate.api_key($1)").persistent(false).bind(id);
-        let row = ask.fetch_optional(&mut *transaction).await?;
-        transaction.commit().await?;
-        Ok::<_, sqlx::Error>(row)
-    };
-    let Some(row) = timeout(ANSWER, asked).await.map_err(|_| sqlx::Error::PoolTimedOut)?? else { return Ok(None) };
-    Ok(Some(FoundKey {
+/// The key, and how old that is if a standby said it.
+async fn ask(database: &Database, id: &str) -> Result<(Option<FoundKey>, Option<Duration>), Unanswered> {
+    let Answer { row, lag } = database.ask("SELECT * FROM docsgate.api_key($1)", &[id]).await?;
+    let Some(row) = row else { return Ok((None, lag)) };
+    let found = FoundKey {
         digest: row.try_get("digest")?,
         usable: row.try_get("usable")?,
         ends: row.try_get::<Option<f64>, _>("ends")?.map(timestamp),
         member: MemberId { issuer: row.try_get("issuer")?, subject: row.try_get("subject")? },
-    }))
+    };
+    Ok((Some(found), lag))
 }
 
 /// Id and digest of an API key `dg_ID_SECRET`; `None` if it has not that form.

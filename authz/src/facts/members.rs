@@ -1,52 +1,52 @@
 //! Members, from Postgres through a cache that forgets nothing it must know and believes nothing it must not.
 //!
 //! - One flight: however many requests need a member, one query runs.
-//! - A change is told by the database (`LISTEN`) and voids the entry and whatever read is under way.
+//! - A change is told by the database (`LISTEN`); it voids what was read of that member before, and disturbs no other.
+//! - A change of everything, or a silence, marks every entry for revalidation; it deletes none.
 //! - While the database cannot be read, entries serve up to `max_stale`; an entry that a change has voided does not.
-//! - Losing the listener marks every entry for revalidation; it deletes none.
+//! - A standby's answer is as old as what it has replayed. It is said to be stale, and overrides nothing that was told.
 
+mod cache;
 mod listen;
+mod metrics;
 pub(crate) mod query;
 
 use std::{
     collections::HashMap,
     sync::{
         Arc, Mutex, PoisonError, RwLock,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use authz_core::{
-    entitlement::{MemberId, MemberRecord, Standing, StoreUnavailable},
+    entitlement::{MemberId, Standing, StoreUnavailable},
     policy::EntitlementsPolicy,
     time::Timestamp,
 };
-use moka::sync::Cache;
-use prometheus_client::{
-    encoding::EncodeLabelSet,
-    metrics::{counter::Counter, family::Family, gauge::Gauge},
-    registry::Registry,
+use prometheus_client::registry::Registry;
+use tokio::{
+    sync::{Notify, OnceCell, mpsc},
+    time::{sleep, timeout},
 };
-use tokio::{sync::OnceCell, time::timeout};
 
-use super::api_keys::ApiKeys;
-use crate::postgres::{Database, DatabaseUrls};
-
-/// What the store said of a member.
-#[derive(Debug)]
-struct Entry {
-    record: Option<MemberRecord>,
-    revoked_tokens: Vec<String>,
-    loaded: Instant,
-    /// Between 0.8 and 1: entries that were loaded together do not expire together.
-    jitter: f64,
-    /// The listener's epoch when it was loaded; an older one must be revalidated.
-    epoch: u64,
-}
+pub(super) use self::cache::UNHEARD;
+use self::{
+    cache::{Entries, Entry, Freshness, freshness},
+    metrics::MemberMetrics,
+};
+use super::invalidation::Invalidations;
+use crate::postgres::{Database, DatabaseUrls, Unanswered};
 
 /// How long a request waits for a read when an older entry would do: half of what a decision may take.
 const REVALIDATION: Duration = Duration::from_millis(50);
+/// Changes of everything are believed this often at the most.
+const FLUSHES: Duration = Duration::from_secs(1);
+/// A read that changes overtook answers whoever waits for it if it began within this time: a revocation has a second.
+const OVERTAKEN: Duration = Duration::from_millis(500);
+/// Known members who wait to be read again after a change, at the most; others are read when they ask.
+const REREADS: usize = 1024;
 
 /// A read under way, shared by all that need it.
 type Flight = Arc<OnceCell<Result<Arc<Entry>, StoreUnavailable>>>;
@@ -56,14 +56,13 @@ type Flight = Arc<OnceCell<Result<Arc<Entry>, StoreUnavailable>>>;
 pub struct Members {
     database: Option<Arc<Database>>,
     policy: RwLock<EntitlementsPolicy>,
-    entries: Cache<MemberId, Arc<Entry>>,
-    /// Told of the same changes.
-    api_keys: Arc<ApiKeys>,
+    entries: Entries,
     flights: Mutex<HashMap<MemberId, Flight>>,
-    /// Grows with every change that is told; a read that began before one is read again.
-    changes: AtomicU64,
-    /// Grows whenever changes may have been missed.
-    epoch: AtomicU64,
+    /// What was told: also to those who keep API keys.
+    told: Arc<Invalidations>,
+    /// Everything changed, and nobody was told yet.
+    flush: Notify,
+    rereads: mpsc::Sender<MemberId>,
     metrics: MemberMetrics,
 }
 
@@ -73,7 +72,7 @@ impl Members {
     pub fn start(
         database: Option<Arc<Database>>,
         listen: Option<DatabaseUrls>,
-        api_keys: Arc<ApiKeys>,
+        told: Arc<Invalidations>,
         policy: &EntitlementsPolicy,
         registry: &mut Registry,
     ) -> Arc<Self> {
@@ -81,14 +80,15 @@ impl Members {
             database.measure(registry);
         }
         let listen = listen.map(|urls| Database::new(&urls));
+        let (rereads, to_reread) = mpsc::channel(REREADS);
         let members = Arc::new(Self {
-            entries: Cache::builder().max_capacity(policy.max_entries.into()).build(),
-            api_keys,
+            entries: Entries::new(policy.max_entries),
             database,
             policy: RwLock::new(policy.clone()),
             flights: Mutex::default(),
-            changes: AtomicU64::new(0),
-            epoch: AtomicU64::new(0),
+            told,
+            flush: Notify::new(),
+            rereads,
             metrics: MemberMetrics::new(registry),
         });
         if let Some(database) = &members.database {
@@ -98,6 +98,8 @@ impl Members {
             }
             let told_by = listen.as_ref().unwrap_or(database);
             tokio::spawn(listen::follow(Arc::clone(told_by), Arc::clone(&members)));
+            tokio::spawn(Arc::clone(&members).flush_when_told());
+            tokio::spawn(Arc::clone(&members).read_again(to_reread));
         }
         members
     }
@@ -105,6 +107,10 @@ impl Members {
     /// Adopts new times; the bound on entries is set at start.
     pub fn apply(&self, policy: &EntitlementsPolicy) {
         *self.policy.write().unwrap_or_else(PoisonError::into_inner) = policy.clone();
+    }
+
+    fn policy(&self) -> EntitlementsPolicy {
+        self.policy.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// What the store says of a member and of the token that names it.
@@ -117,20 +123,20 @@ impl Members {
         token_id: Option<&str>,
         _now: Timestamp,
     ) -> Result<Standing, StoreUnavailable> {
-        let policy = self.policy.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let policy = self.policy();
         let cached = self.entries.get(member);
         if let Some(entry) = &cached {
-            let ttl = if entry.record.is_some() { policy.ttl } else { policy.negative_ttl };
-            let fresh_for = ttl.mul_f64(entry.jitter);
-            let age = entry.loaded.elapsed();
-            if entry.epoch == self.epoch.load(Ordering::Acquire) && age < fresh_for {
-                self.metrics.count("hit");
+            let now = self.told.now();
+            let freshness = freshness(entry, &policy, &self.told, now);
+            if freshness == Freshness::Ageing {
                 // Ahead of its end, so that nobody waits for it.
-                if entry.record.is_some() && age > fresh_for.mul_f64(0.75) {
-                    let (members, member) = (Arc::clone(self), member.clone());
-                    tokio::spawn(async move { members.load(&member).await });
-                }
-                return Ok(standing(entry, token_id, None));
+                let (members, member) = (Arc::clone(self), member.clone());
+                tokio::spawn(async move { members.load(&member).await });
+            }
+            if freshness != Freshness::Old {
+                let lag = entry.lag(now);
+                self.metrics.count(if lag.is_some() { "stale" } else { "hit" });
+                return Ok(entry.standing(token_id, lag));
             }
         }
         // Whoever is known does not wait for a database that hangs: a read that takes longer counts as failed, and goes on
@@ -142,19 +148,18 @@ impl Members {
         };
         match result {
             Ok(entry) => {
-                self.metrics.count("miss");
-                Ok(standing(&entry, token_id, None))
+                let lag = entry.lag(self.told.now());
+                self.metrics.count(if lag.is_some() { "stale" } else { "miss" });
+                Ok(entry.standing(token_id, lag))
             }
             Err(unavailable) => {
                 // Looked up again: a change may have voided it while the read failed.
-                let kept = self
-                    .entries
-                    .get(member)
-                    .filter(|entry| entry.record.is_some() && entry.loaded.elapsed() < policy.max_stale);
-                match kept {
-                    Some(entry) => {
+                let known = self.entries.get(member).filter(|entry| entry.record.is_some());
+                let age = known.as_ref().map(|entry| entry.as_of.age(self.told.now()));
+                match known.zip(age.filter(|age| *age < policy.max_stale)) {
+                    Some((entry, age)) => {
                         self.metrics.count("stale");
-                        Ok(standing(&entry, token_id, Some(entry.loaded.elapsed())))
+                        Ok(entry.standing(token_id, Some(age)))
                     }
                     None => {
                         self.metrics.count("unavailable");
@@ -184,105 +189,111 @@ impl Members {
         result
     }
 
-    /// Reads until no change was told meanwhile, a few times at the most.
+    /// Reads until nothing was told of this member meanwhile, a few times at the most.
     async fn read(&self, member: &MemberId) -> Result<Arc<Entry>, StoreUnavailable> {
-        let pool = self.database.as_ref().and_then(|database| database.pool()).ok_or(StoreUnavailable)?;
+        let database = self.database.as_ref().ok_or(StoreUnavailable)?;
+        let mut overtaken = None;
         for _ in 0..4 {
-            let (changes, epoch) = (self.changes.load(Ordering::Acquire), self.epoch.load(Ordering::Acquire));
-            let row = query::standing(pool, member).await.map_err(|error| {
-                tracing::warn!(%error, "a member cannot be read");
+            let (began, epoch) = (self.told.now(), self.told.epoch());
+            let (row, lag) = query::standing(database, member).await.map_err(|error| {
+                // That there is no endpoint was said when it was lost, and not by every request.
+                if !matches!(error, Unanswered::NoEndpoint) {
+                    tracing::warn!(%error, "a member cannot be read");
+                }
                 StoreUnavailable
             })?;
-            if self.changes.load(Ordering::Acquire) != changes {
-                continue;
-            }
             let entry = Arc::new(Entry {
                 record: row.record,
                 revoked_tokens: row.revoked_tokens,
-                loaded: Instant::now(),
-                jitter: rand::random_range(0.8..1.0),
+                read: began,
+                as_of: lag.map_or(began, |lag| self.told.now().before(lag)),
+                standby: lag.is_some(),
                 epoch,
+                jitter: rand::random_range(0.8..1.0),
+                void: AtomicBool::new(false),
             });
-            self.entries.insert(member.clone(), Arc::clone(&entry));
-            // A change between the check and the insertion would otherwise be forgotten.
-            if self.changes.load(Ordering::Acquire) != changes {
-                self.entries.invalidate(member);
-                continue;
+            if entry.standby {
+                return self.of_standby(member, entry);
             }
-            return Ok(entry);
+            // Kept before it is looked whether something was told: what is told later finds it.
+            self.entries.insert(member, &entry);
+            let changed = self.told.told_since(member, began);
+            if !changed && self.told.epoch() == epoch {
+                return Ok(entry);
+            }
+            // Set, never cleared: whoever told it may have found the entry already.
+            entry.void.fetch_or(changed, Ordering::AcqRel);
+            overtaken = Some(entry);
         }
-        Err(StoreUnavailable)
+        // Changes that are told all the time must not keep a member out. What was read is not kept, but it is younger than a
+        // change may be to take effect.
+        overtaken.filter(|entry| entry.read.age(self.told.now()) < OVERTAKEN).ok_or(StoreUnavailable)
     }
 
-    /// A change was told: of one member, or (with `None`) of anything.
-    fn changed(&self, member: Option<&MemberId>) {
-        self.changes.fetch_add(1, Ordering::AcqRel);
-        self.api_keys.changed();
-        match member {
-            Some(member) => {
-                // New requests must not join a read that began before the change.
-                self.flights.lock().unwrap_or_else(PoisonError::into_inner).remove(member);
-                self.entries.invalidate(member);
-            }
-            None => {
-                self.flights.lock().unwrap_or_else(PoisonError::into_inner).clear();
-                self.entries.invalidate_all();
+    /// A standby's answer counts unless it is too old, older than what is known, or older than what was told.
+    fn of_standby(&self, member: &MemberId, entry: Arc<Entry>) -> Result<Arc<Entry>, StoreUnavailable> {
+        let age = entry.as_of.age(self.told.now());
+        if age >= self.policy().max_stale {
+            tracing::warn!(age = age.as_secs(), "a member is not read: the standby's last replay is beyond max_stale");
+            return Err(StoreUnavailable);
+        }
+        let told = || self.told.told_since(member, entry.as_of) || self.told.told_everything_since(entry.as_of);
+        if told() || !self.entries.insert(member, &entry) {
+            tracing::debug!(age = age.as_secs(), "a standby's answer is older than what is known of the member");
+            return Err(StoreUnavailable);
+        }
+        if told() {
+            entry.void.store(true, Ordering::Release);
+            return Err(StoreUnavailable);
+        }
+        Ok(entry)
+    }
+
+    /// A change of a member was told.
+    fn changed(&self, member: MemberId) {
+        self.metrics.invalidations.inc();
+        let told = self.told.tell(&member);
+        // New requests must not join a read that began before the change.
+        self.flights.lock().unwrap_or_else(PoisonError::into_inner).remove(&member);
+        // Whoever is known is read again at once, so that the database's end a moment later finds an entry.
+        if self.entries.void(&member, told) {
+            let _ = self.rereads.try_send(member);
+        }
+    }
+
+    /// A change of everything was told. Whoever may log in can tell that, so it waits for its turn.
+    fn everything_changed(&self) {
+        self.metrics.invalidations.inc();
+        self.flush.notify_one();
+    }
+
+    /// Believes that everything changed, once for however often it was told within a second; the last time counts.
+    async fn flush_when_told(self: Arc<Self>) {
+        loop {
+            self.flush.notified().await;
+            self.told.tell_everything();
+            self.flights.lock().unwrap_or_else(PoisonError::into_inner).clear();
+            self.metrics.flushes.inc();
+            sleep(FLUSHES).await;
+        }
+    }
+
+    /// Reads known members again after their changes, one after the other.
+    async fn read_again(self: Arc<Self>, mut members: mpsc::Receiver<MemberId>) {
+        while let Some(member) = members.recv().await {
+            if self.entries.get(&member).is_none() {
+                let _ = self.load(&member).await;
             }
         }
-        self.metrics.invalidations.inc();
     }
 
     /// Changes may have been missed: every entry is read again before it counts as fresh.
     fn may_have_missed_changes(&self) {
-        self.changes.fetch_add(1, Ordering::AcqRel);
-        self.epoch.fetch_add(1, Ordering::AcqRel);
-        self.api_keys.may_have_missed_changes();
+        self.told.missed();
     }
 
     fn listening(&self, connected: bool) {
+        self.told.set_heard(connected);
         self.metrics.listening.set(i64::from(connected));
-    }
-}
-
-fn standing(entry: &Entry, token_id: Option<&str>, stale_for: Option<Duration>) -> Standing {
-    Standing {
-        record: entry.record.clone(),
-        token_revoked: token_id.is_some_and(|id| entry.revoked_tokens.iter().any(|revoked| revoked == id)),
-        stale_for,
-    }
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct LookupLabels {
-    result: &'static str,
-}
-
-#[derive(Debug)]
-struct MemberMetrics {
-    lookups: Family<LookupLabels, Counter>,
-    invalidations: Counter,
-    listening: Gauge,
-}
-
-impl MemberMetrics {
-    fn new(registry: &mut Registry) -> Self {
-        let metrics =
-            Self { lookups: Family::default(), invalidations: Counter::default(), listening: Gauge::default() };
-        registry.register("docsgate_authz_member_lookups", "Look-ups of members, by result", metrics.lookups.clone());
-        registry.register(
-            "docsgate_authz_member_invalidations",
-            "Changes of members told by the database",
-            metrics.invalidations.clone(),
-        );
-        registry.register(
-            "docsgate_authz_database_listening",
-            "Whether changes are being told by the database",
-            metrics.listening.clone(),
-        );
-        metrics
-    }
-
-    fn count(&self, result: &'static str) {
-        self.lookups.get_or_create(&LookupLabels { result }).inc();
     }
 }

@@ -19,4 +19,5 @@ pub mod ready;
 pub mod redis;
 pub mod stack;
 pub mod system_tool;
+pub mod tcp_proxy;
 pub mod tools;

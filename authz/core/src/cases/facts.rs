@@ -153,6 +153,12 @@ fn records(members: &BTreeMap<String, MemberDocument>) -> Result<BTreeMap<String
     members.iter().map(record).collect()
 }
 
+impl WrittenFacts {
+    fn stale_for(&self) -> Option<Duration> {
+        (self.store == StoreDocument::Stale).then_some(Duration::from_secs(60))
+    }
+}
+
 impl Facts for WrittenFacts {
     async fn charge(&self, _: Stage, charges: &[Charge], now: Timestamp) -> StageOutcome {
         self.limits.lock().unwrap_or_else(PoisonError::into_inner).charge(charges, now)
@@ -183,7 +189,7 @@ impl Facts for WrittenFacts {
         Ok(Standing {
             record: self.members.get(&member.subject).cloned(),
             token_revoked: self.token.as_ref().is_some_and(|token| token.revoked),
-            stale_for: (self.store == StoreDocument::Stale).then_some(Duration::from_secs(60)),
+            stale_for: self.stale_for(),
         })
     }
 
@@ -193,6 +199,6 @@ impl Facts for WrittenFacts {
         }
         let id = self.api_key.as_ref().filter(|_| key == API_KEY).ok_or(ApiKeyFault::Malformed)?;
         let record = self.api_keys.get(id).cloned().ok_or(ApiKeyFault::Unknown)?;
-        Ok(ApiKeyRecord { id: id.clone(), record })
+        Ok(ApiKeyRecord { id: id.clone(), record, stale_for: self.stale_for() })
     }
 }

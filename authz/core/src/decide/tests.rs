@@ -185,7 +185,11 @@ impl Facts for Written {
 
     async fn api_key(&self, key: &str, _: Timestamp) -> Result<ApiKeyRecord, ApiKeyFault> {
         match (key, &self.standing) {
-            ("good", Ok(standing)) => Ok(ApiKeyRecord { id: "k1".into(), record: standing.record.clone().unwrap() }),
+            ("good", Ok(standing)) => Ok(ApiKeyRecord {
+                id: "k1".into(),
+                record: standing.record.clone().unwrap(),
+                stale_for: standing.stale_for,
+            }),
             ("good", Err(_)) => Err(ApiKeyFault::StoreUnavailable),
             _ => Err(ApiKeyFault::Unknown),
         }
@@ -323,6 +327,18 @@ fn entitlements_decide_now() {
     let unknown = Standing { record: None, token_revoked: false, stale_for: None };
     assert_eq!(with(Ok(unknown.clone()), "/search"), "allow public");
     assert_eq!(with(Ok(unknown), "/members"), "403 insufficient_entitlement");
+}
+
+#[test]
+fn what_is_known_of_a_caller_only_from_before_is_noted_as_stale() {
+    let stale = Standing { stale_for: Some(Duration::from_secs(60)), ..member(Some(("academy", None))) };
+    for caller in [TOKEN, ("x-api-key", "good")] {
+        let facts = Written { standing: Ok(stale.clone()), ..Written::default() };
+        let decision = ask(&policy(), &facts, "GET", "/members", &[caller]);
+        assert_eq!(said(&decision), "allow member");
+        assert_eq!(decision.about.notes, [Note::Stale]);
+        assert_eq!(ask(&policy(), &Written::default(), "GET", "/members", &[caller]).about.notes, []);
+    }
 }
 
 #[test]

@@ -233,7 +233,8 @@ pub struct EntitlementsDocument {
     /// How long an unknown member is remembered as unknown; 10s by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub negative_ttl: Option<String>,
-    /// How long a cached member is served while the database cannot be read; 1h by default.
+    /// How old may be what is said of a member while no primary can be read, from memory or by a standby, which counts
+    /// from its last replay; 1h by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_stale: Option<String>,
     /// Members kept in memory at the most; 100000 by default.

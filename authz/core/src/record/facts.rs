@@ -166,6 +166,9 @@ pub enum RecordedApiKey {
         id: String,
         /// Whom it stands for.
         record: RecordedRecord,
+        /// Age of the record in seconds, if the store could not be read.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        stale_seconds: Option<u64>,
     },
     /// It is malformed, unknown, revoked or expired.
     Refused,
@@ -196,7 +199,11 @@ impl RecordedFacts {
             },
         });
         let api_key = said.api_key.as_ref().map(|key| match key {
-            Ok(key) => RecordedApiKey::Valid { id: key.id.clone(), record: (&key.record).into() },
+            Ok(key) => RecordedApiKey::Valid {
+                id: key.id.clone(),
+                record: (&key.record).into(),
+                stale_seconds: key.stale_for.map(|age| age.as_secs()),
+            },
             Err(ApiKeyFault::StoreUnavailable) => RecordedApiKey::Unavailable,
             Err(_) => RecordedApiKey::Refused,
         });
@@ -321,7 +328,11 @@ impl Facts for ReplayedFacts<'_> {
             None => self.unknown(Err(ApiKeyFault::StoreUnavailable)),
             Some(RecordedApiKey::Unavailable) => Err(ApiKeyFault::StoreUnavailable),
             Some(RecordedApiKey::Refused) => Err(ApiKeyFault::Unknown),
-            Some(RecordedApiKey::Valid { id, record }) => Ok(ApiKeyRecord { id: id.clone(), record: record.into() }),
+            Some(RecordedApiKey::Valid { id, record, stale_seconds }) => Ok(ApiKeyRecord {
+                id: id.clone(),
+                record: record.into(),
+                stale_for: stale_seconds.map(Duration::from_secs),
+            }),
         }
     }
 }

@@ -9,11 +9,13 @@ use authz_core::{
     entitlement::{Entitlement, Entitlements, MemberId, MemberRecord},
     time::Timestamp,
 };
-use sqlx::{PgPool, Row};
+use sqlx::{PgConnection, Row, postgres::PgRow};
 use tokio::time::timeout;
 
+use crate::postgres::{Answer, Database, Unanswered};
+
 /// Time for one answer.
-pub(in crate::facts) const ANSWER: Duration = Duration::from_secs(2);
+const ANSWER: Duration = Duration::from_secs(2);
 
 /// One member, as the store knows it.
 pub(super) struct StandingRow {
@@ -21,19 +23,20 @@ pub(super) struct StandingRow {
     pub(super) revoked_tokens: Vec<String>,
 }
 
-pub(super) async fn standing(pool: &PgPool, member: &MemberId) -> Result<StandingRow, sqlx::Error> {
-    let asked = async {
-        let mut transaction = pool.begin().await?;
-        let row = sqlx::query("SELECT * FROM docsgate.standing($1, $2)")
-            .persistent(false)
-            .bind(&member.issuer)
-            .bind(&member.subject)
-            .fetch_one(&mut *transaction)
-            .await?;
-        transaction.commit().await?;
-        Ok::<_, sqlx::Error>(row)
-    };
-    let row = timeout(ANSWER, asked).await.map_err(|_| sqlx::Error::PoolTimedOut)??;
+/// The member, and how old that is if a standby said it.
+///
+/// # Errors
+/// [`Unanswered`].
+pub(super) async fn standing(
+    database: &Database,
+    member: &MemberId,
+) -> Result<(StandingRow, Option<Duration>), Unanswered> {
+    let Answer { row, lag } =
+        database.ask("SELECT * FROM docsgate.standing($1, $2)", &[&member.issuer, &member.subject]).await?;
+    Ok((standing_row(&row.ok_or(sqlx::Error::RowNotFound)?)?, lag))
+}
+
+fn standing_row(row: &PgRow) -> Result<StandingRow, sqlx::Error> {
     let revoked_tokens = row.try_get("revoked_tokens")?;
     if !row.try_get::<bool, _>("known")? {
         return Ok(StandingRow { record: None, revoked_tokens });
@@ -58,7 +61,7 @@ pub(super) async fn standing(pool: &PgPool, member: &MemberId) -> Result<Standin
 ///
 /// # Errors
 /// A sentence that says what is missing and what to do; `None` inside when the database could not be asked.
-pub(super) async fn check_schema(pool: &PgPool) -> Result<(), Option<&'static str>> {
+pub(super) async fn check_schema(connection: &mut PgConnection) -> Result<(), Option<&'static str>> {
     // Nested: each part is evaluated only where the one before it holds.
     const ASK: &str = "SELECT CASE \
         WHEN to_regnamespace('docsgate') IS NULL THEN 'no schema' \
@@ -67,7 +70,7 @@ pub(super) async fn check_schema(pool: &PgPool) -> Result<(), Option<&'static st
         WHEN NOT has_function_privilege('docsgate.standing(text,text)', 'EXECUTE') THEN 'no rights' \
         WHEN NOT has_function_privilege('docsgate.api_key(text)', 'EXECUTE') THEN 'no rights' \
         ELSE 'fit' END";
-    let asked = timeout(ANSWER, sqlx::raw_sql(ASK).fetch_one(pool)).await;
+    let asked = timeout(ANSWER, sqlx::raw_sql(ASK).fetch_one(connection)).await;
     let said: String = asked.map_err(|_| None)?.and_then(|row| row.try_get(0)).map_err(|_| None)?;
     match said.as_str() {
         "fit" => Ok(()),
