@@ -80,6 +80,16 @@ impl Pace {
         self.0
     }
 
+    /// The scale of its interval, 0 to 3: a token comes back in less than 0.3 s, 17 s, 18 minutes, or takes longer.
+    pub fn scale(self) -> usize {
+        match self.0 >> Self::MANTISSA {
+            ..28 => 0,
+            28..34 => 1,
+            34..40 => 2,
+            _ => 3,
+        }
+    }
+
     fn interval_nanos(self) -> u64 {
         let exponent = self.0 >> Self::MANTISSA;
         let mantissa = u64::from(self.0 & ((1 << Self::MANTISSA) - 1)) | 1 << Self::MANTISSA;

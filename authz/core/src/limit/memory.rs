@@ -10,7 +10,7 @@ use super::{
 use crate::time::Timestamp;
 
 /// The state of limits in memory.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct MemoryLimits {
     tats: HashMap<LimitKey, (u64, Pace)>,
 }

@@ -1,12 +1,15 @@
 //! The state of limits within a fixed amount of memory, for many threads.
 //!
 //! A table of sets with sixteen places each; the keyed hash of a key names its set. When a set is full, what would have
-//! been a full bucket soonest makes room, and the set remembers the latest time it gave up: its floor. A key that is not
-//! held is taken to have been used up to the floor, so a key that was evicted comes back with no more than it left with.
+//! been a full bucket soonest makes room, and the set remembers the latest time that it gave up of each limit: a floor. A
+//! key that is not held is taken to have been used up to its limit's floor, so a key that was evicted comes back with no
+//! more than it left with. Floors are kept apart because a time means little to a limit of another scale: a key that is
+//! used up for a day must not refuse those that are counted by the second.
 //!
 //! What follows from that, whatever arrives: the time kept for a key is never earlier than that of a table without
 //! bounds which admitted the same requests. Hence every key stays within its burst and rate. The price is paid by keys
-//! that are not held: in a set full of used ones they share what lies beyond the floor.
+//! that are not held: in a set full of used ones they share what lies beyond the floor, with the other keys of their
+//! limit, as if they were one client.
 
 use std::{
     array,
@@ -31,6 +34,10 @@ const SHARDS: usize = 64;
 pub const MIN_KEYS: u32 = 1024;
 /// Keys are counted under this many labels; which label a limit has is the caller's to say.
 pub const LABELS: usize = 256;
+/// Floors of a set.
+const FLOORS: usize = 16;
+/// Labels below this have a floor of their own. The others share the rest, by the pace of their keys.
+const OWN_FLOORS: usize = FLOORS - 4;
 
 /// Keys of one label.
 #[derive(Debug, Default)]
@@ -58,7 +65,7 @@ struct Shard {
     tats: Vec<[u64; WAYS]>,
     /// Label (8 bits) and [`Pace`] (24).
     marks: Vec<[u32; WAYS]>,
-    floors: Vec<u64>,
+    floors: Vec<[u64; FLOORS]>,
     /// Its content has moved to another table.
     retired: bool,
 }
@@ -103,17 +110,17 @@ impl<S: BuildHasher> Table<S> {
         let now = now.nanos();
         if let [charge] = charges {
             let place = self.place(charge);
+            let mark = mark(labels.first().copied().unwrap_or_default(), charge);
             let mut shard = self.lock(place.shard)?;
-            let (way, verdict) = shard.check(place, charge, now);
-            let label = labels.first().copied().unwrap_or_default();
-            self.settle(&mut shard, place, way, charge, label, &verdict, verdict.fits, now);
+            let (way, verdict) = shard.check(place, charge, mark, now);
+            self.settle(&mut shard, place, way, mark, &verdict, verdict.fits, now);
             return Some(StageOutcome { states: vec![LimitState::of(charge, &verdict)], undecidable: false });
         }
         let places: Vec<Place> = charges.iter().map(|charge| self.place(charge)).collect();
         let mut guards = self.lock_all(&places)?;
         let mut verdicts = Vec::with_capacity(charges.len());
-        for (charge, place) in charges.iter().zip(&places) {
-            verdicts.push(guards[place.shard].as_ref()?.check(*place, charge, now).1);
+        for ((charge, place), label) in charges.iter().zip(&places).zip(labels) {
+            verdicts.push(guards[place.shard].as_ref()?.check(*place, charge, mark(*label, charge), now).1);
         }
         let admitted = charges.iter().zip(&verdicts).all(|(charge, verdict)| verdict.fits || charge.rule.shadow);
         let mut states = Vec::with_capacity(charges.len());
@@ -121,7 +128,7 @@ impl<S: BuildHasher> Table<S> {
             let shard = guards[place.shard].as_mut()?;
             // Looked for again: keeping another key of this request may have moved it out.
             let way = shard.find(place);
-            self.settle(shard, place, way, charge, *label, &verdict, admitted && verdict.fits, now);
+            self.settle(shard, place, way, mark(*label, charge), &verdict, admitted && verdict.fits, now);
             states.push(LimitState::of(charge, &verdict));
         }
         Some(StageOutcome { states, undecidable: false })
@@ -133,10 +140,11 @@ impl<S: BuildHasher> Table<S> {
         let now = now.nanos();
         let place = self.place(charge);
         let mut shard = self.lock(place.shard)?;
-        let (way, verdict) = shard.check(place, charge, now);
+        let mark = mark(label, charge);
+        let (way, verdict) = shard.check(place, charge, mark, now);
         let tat = now.saturating_add(ahead);
         if tat > verdict.uncharged.max(now) {
-            self.keep(&mut shard, place, way, tat, mark(label, Pace::of(&charge.quota)), now);
+            self.keep(&mut shard, place, way, tat, mark, now);
         }
         Some(())
     }
@@ -169,7 +177,9 @@ impl<S: BuildHasher> Table<S> {
             let mut target = lock(&other.shards[index]);
             for set in 0..self.sets {
                 for hash_set in spans(set, self.sets, other.sets) {
-                    target.floors[hash_set] = target.floors[hash_set].max(shard.floors[set]);
+                    for (floor, old) in target.floors[hash_set].iter_mut().zip(shard.floors[set]) {
+                        *floor = (*floor).max(old);
+                    }
                 }
             }
             for set in 0..self.sets {
@@ -228,8 +238,7 @@ impl<S: BuildHasher> Table<S> {
         shard: &mut Shard,
         place: Place,
         way: Option<usize>,
-        charge: &Charge,
-        label: u8,
+        mark: u32,
         verdict: &Verdict,
         charged: bool,
         now: u64,
@@ -237,7 +246,7 @@ impl<S: BuildHasher> Table<S> {
         // An unheld key that was refused leaves no trace: the floor already stands for it.
         if charged || way.is_some() {
             let tat = if charged { verdict.tat } else { verdict.uncharged };
-            self.keep(shard, place, way, tat, mark(label, Pace::of(&charge.quota)), now);
+            self.keep(shard, place, way, tat, mark, now);
         }
     }
 
@@ -256,7 +265,7 @@ impl<S: BuildHasher> Table<S> {
         let victim = tats[way];
         if victim > tat {
             // Among the full set, the newcomer itself is the one that will be a full bucket soonest.
-            shard.floors[set] = shard.floors[set].max(tat);
+            shard.raise_floor(set, mark, tat);
             self.tally(mark).evicted.fetch_add(1, Ordering::Relaxed);
             return;
         }
@@ -267,7 +276,7 @@ impl<S: BuildHasher> Table<S> {
                 evicted.evicted.fetch_add(1, Ordering::Relaxed);
             }
             // Also when it is in the past: the clock may jump back.
-            shard.floors[set] = shard.floors[set].max(victim);
+            shard.raise_floor(set, shard.marks[set][way], victim);
         }
         self.tally(mark).came.fetch_add(1, Ordering::Relaxed);
         (shard.hashes[set][way], shard.tats[set][way], shard.marks[set][way]) = (hash, tat, mark);
@@ -284,7 +293,7 @@ impl Shard {
             hashes: vec![[0; WAYS]; sets],
             tats: vec![[0; WAYS]; sets],
             marks: vec![[0; WAYS]; sets],
-            floors: vec![0; sets],
+            floors: vec![[0; FLOORS]; sets],
             retired: false,
         }
     }
@@ -293,21 +302,35 @@ impl Shard {
         self.hashes[place.set].iter().position(|hash| *hash == place.hash)
     }
 
-    fn check(&self, place: Place, charge: &Charge, now: u64) -> (Option<usize>, Verdict) {
+    fn raise_floor(&mut self, set: usize, mark: u32, tat: u64) {
+        let floor = &mut self.floors[set][floor(mark)];
+        *floor = (*floor).max(tat);
+    }
+
+    fn check(&self, place: Place, charge: &Charge, mark: u32, now: u64) -> (Option<usize>, Verdict) {
         let way = self.find(place);
         let tat = match way {
             Some(way) => {
                 let pace = Pace::from_bits(self.marks[place.set][way]);
                 pace.carry(self.tats[place.set][way], now, &charge.quota)
             }
-            None => self.floors[place.set],
+            None => self.floors[place.set][floor(mark)],
         };
         (way, gcra::check(tat, now, &charge.quota, charge.cost))
     }
 }
 
-fn mark(label: u8, pace: Pace) -> u32 {
-    u32::from(label) << Pace::BITS | pace.bits()
+fn mark(label: u8, charge: &Charge) -> u32 {
+    u32::from(label) << Pace::BITS | Pace::of(&charge.quota).bits()
+}
+
+/// The floor that stands for keys of this mark. By the label alone where there are enough: then it is the same for all
+/// quotas that one key may be counted under.
+fn floor(mark: u32) -> usize {
+    match label(mark) {
+        own if own < OWN_FLOORS => own,
+        _ => OWN_FLOORS + Pace::from_bits(mark).scale(),
+    }
 }
 
 fn label(mark: u32) -> usize {

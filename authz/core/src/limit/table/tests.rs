@@ -84,6 +84,29 @@ fn steps(keys: u32, backwards: bool) -> impl Strategy<Value = Vec<Step>> {
     proptest::collection::vec(step, 1..200)
 }
 
+/// A limit against floods, one for callers, and one for a day.
+fn scales() -> [Quota; 3] {
+    [quota(1200, 60, 20), quota(60, 60, 5), quota(1000, 86_400, 1000)]
+}
+
+/// Labels with floors of their own, and such as come after them.
+fn mixed_labels() -> impl Strategy<Value = [u8; 3]> {
+    prop_oneof![Just([0, 1, 2]), Just([7, 40, 11]), Just([200, 200, 200]), Just([255, 3, 255])]
+}
+
+fn mixed_steps(keys: u32) -> impl Strategy<Value = Vec<Step>> {
+    let one = (0..keys, 0usize..3, prop_oneof![9 => 1u32..4, 1 => Just(5u32)], Just(false));
+    let step = (0i64..300, proptest::collection::vec(one, 1..12)).prop_map(|(moved, keys)| Step { moved, keys });
+    proptest::collection::vec(step, 1..150)
+}
+
+/// A charge of one of several limits.
+fn scaled(key: u32, scale: usize, quota: Quota, cost: u32) -> Charge {
+    let mut rule = LimitRule::clone(&rule(quota, false));
+    rule.name = format!("scale-{scale}").into();
+    Charge { quota, key: LimitKey(format!("scale-{scale}|{key}").into()), rule: Arc::new(rule), cost }
+}
+
 /// One key is counted under several quotas: tiers, and rates that a reload changed.
 fn quotas() -> [Quota; 3] {
     [quota(20, 10, 5), quota(3, 1, 12), quota(60, 60, 1)]
@@ -164,6 +187,32 @@ proptest! {
         }
     }
 
+    /// Limits of other time scales in the same set take nothing from each other: whatever would fit if all callers of a
+    /// limit were one caller, and the other limits did not exist, is admitted. And no eviction gives anything back.
+    #[test]
+    fn scales_share_places_and_never_floors(steps in mixed_steps(120), labels in mixed_labels()) {
+        let (table, mut now) = (Table::new(0, Crowded::default()), START);
+        let (mut together, mut apart) = (MemoryLimits::default(), MemoryLimits::default());
+        for step in steps {
+            now += step.moved.unsigned_abs() * 1_000_000;
+            for (key, scale, cost, _) in step.keys {
+                let quota = scales()[scale];
+                let one = [scaled(key, scale, quota, cost)];
+                let as_one = [scaled(0, scale, quota, cost)];
+                let admitted = table.charge(&one, &[labels[scale]], at(now)).unwrap().refusing().is_none();
+                if admitted {
+                    prop_assert!(apart.charge(&one, at(now)).refusing().is_none(), "an eviction gave something back");
+                    // What was admitted counts for all of them, whether or not one caller would have been.
+                    let spare = [scaled(0, scale, Quota { burst: u32::MAX, ..quota }, cost)];
+                    together.charge(&spare, at(now));
+                } else {
+                    let outcome = together.clone().charge(&as_one, at(now));
+                    prop_assert!(outcome.refusing().is_some(), "{quota} was refused for others' sake");
+                }
+            }
+        }
+    }
+
     /// A table that grows or shrinks gives nothing back either.
     #[test]
     fn a_resize_gives_no_budget_back(before in steps(60, false), sizes in proptest::collection::vec(1_000u32..20_000, 1..4), after in steps(60, false)) {
@@ -224,6 +273,24 @@ fn a_clock_that_jumps_back_locks_nobody_out_for_longer_than_the_burst_takes() {
     assert!(fits(&table, &one, back + 1_000_000_000));
 }
 
+/// What `docs/public/limits.md` says of the price: many keys that are used up for a day delay nobody whom another limit
+/// counts.
+#[test]
+fn keys_that_are_used_up_for_a_day_refuse_no_key_of_a_limit_against_floods() {
+    let table = Table::new(0, RandomState::new());
+    let (day, flood) = (quota(1000, 86_400, 1000), quota(1200, 60, 200));
+    for key in 0..20_000 {
+        table.charge(&[scaled(key, 2, day, 1000)], &[2], at(START)).unwrap();
+    }
+    assert!(table.evicted(2) > 50, "every set is full");
+    let newcomer = table.charge(&[scaled(99_999, 2, day, 1000)], &[2], at(START)).unwrap();
+    assert!(newcomer.refusing().is_some(), "the day's own floor stands");
+    for key in 0..5_000 {
+        let outcome = table.charge(&[scaled(key, 0, flood, 1)], &[0], at(START + u64::from(key) * 1_000_000)).unwrap();
+        assert!(outcome.refusing().is_none(), "{key}: {outcome:?}");
+    }
+}
+
 #[test]
 fn keys_are_counted_by_label_swept_and_evicted() {
     let table = Table::new(0, Crowded::default());
@@ -234,8 +301,9 @@ fn keys_are_counted_by_label_swept_and_evicted() {
     assert_eq!((table.held(3), table.held(4), table.evicted(3)), (16, 0, 0));
     table.charge(&[charge(16, quota, 2, false)], &[4], at(START)).unwrap();
     assert_eq!((table.held(3), table.held(4), table.evicted(3)), (15, 1, 1));
-    // The floor is one token: a stranger has one left.
-    assert_eq!(table.charge(&[charge(99, quota, 1, false)], &[4], at(START)).unwrap().states[0].remaining, 0);
+    // The floor of the first limit is one token: a stranger has one left there, and two elsewhere.
+    let left = |label: u8, key| table.charge(&[charge(key, quota, 0, false)], &[label], at(START)).unwrap();
+    assert_eq!((left(4, 98).states[0].remaining, left(3, 99).states[0].remaining), (2, 1));
     for group in 0..Table::<Crowded>::GROUPS {
         table.sweep(group, at(START + 60_000_000_000));
     }

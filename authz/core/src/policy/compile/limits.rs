@@ -17,7 +17,7 @@ use crate::{
     },
 };
 
-/// Most keys that a policy may ask memory for: 2 GB.
+/// Most keys that a policy may ask memory for: 2.8 GB.
 const MAX_KEYS: u32 = 100_000_000;
 /// Longest time in which a burst comes back. What is larger is a slip of the finger, and no process lives to see it.
 const LONGEST_BURST: Duration = Duration::from_secs(10 * 366 * 86_400);
@@ -153,7 +153,7 @@ impl Compiler<'_, '_, '_> {
             let expected = format!("expected {} to {MAX_KEYS}", table::MIN_KEYS);
             self.error(
                 &[Key("limiter"), Key("max_keys")],
-                format!("`max_keys` of {max_keys} is out of range; {expected} (a key takes 21 bytes)"),
+                format!("`max_keys` of {max_keys} is out of range; {expected} (a key takes 28 bytes)"),
             );
         }
         let redis = document.redis.as_ref().map_or(default.redis, |redis| self.redis(redis));

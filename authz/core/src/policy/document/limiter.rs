@@ -13,7 +13,7 @@ pub struct LimiterDocument {
     /// How Redis is used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub redis: Option<RedisDocument>,
-    /// Keys held in memory at the most, 1024 to 100000000; 1000000 by default. A key takes 21 bytes.
+    /// Keys held in memory at the most, 1024 to 100000000; 1000000 by default. A key takes 28 bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_keys: Option<u32>,
     /// The per-address limit of preflights, which are answered before anything else is known; `600/min` by default.
