@@ -3,10 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use authz_core::{
-    decision::{Decision, Outcome},
+    decision::Decision,
     policy::Snapshot,
     record::{DecisionRecord, RecordedDecision, RecordedFacts, RecordedRequest, SCHEMA, Said},
-    request::{RequestFault, RequestView},
+    request::{Malformed, RequestView},
     time::Timestamp,
 };
 
@@ -21,7 +21,7 @@ pub struct Made<'a> {
     /// Request id.
     pub id: String,
     /// The request.
-    pub view: Result<RequestView, RequestFault>,
+    pub view: Result<RequestView, Malformed>,
     /// What the facts said.
     pub said: Said,
     /// The decision.
@@ -53,6 +53,12 @@ impl Audit {
 
     /// Records one decision. Returns at once, and never changes it.
     pub fn record(&self, made: Made<'_>) {
+        let Some(sampled) = self.log.share(made.decision) else {
+            if let Some(candidate) = &self.candidate {
+                candidate.skip();
+            }
+            return;
+        };
         let addresses = self.log.addresses();
         let request = match &made.view {
             Ok(view) => RecordedRequest::of(view, made.policy, addresses),
@@ -63,7 +69,8 @@ impl Audit {
             time: made.now.rfc3339(),
             id: made.id,
             policy: made.policy.version.to_string(),
-            sampled: self.log.share(matches!(made.decision.outcome, Outcome::Allow(_) | Outcome::Preflight)),
+            sampled,
+            truncated: false,
             request,
             facts: RecordedFacts::of(&made.said, made.subject.as_deref()),
             decision: RecordedDecision::of(made.decision),

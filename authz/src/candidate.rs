@@ -16,7 +16,7 @@ use authz_core::{
     limit::{Charge, Stage, StageOutcome},
     policy::Snapshot,
     record::{DecisionRecord, RecordedDecision},
-    request::{RequestFault, RequestView},
+    request::{Malformed, RequestView},
     route::Route,
     time::Timestamp,
 };
@@ -29,12 +29,13 @@ use serde::Serialize;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
 use crate::{
+    byte_budget::{ByteBudget, Share},
     decision_log::DecisionLog,
     facts::{LiveFacts, Sources, limits::Limiter},
     policy_source::PolicySource,
 };
 
-/// Requests that wait for the worker at the most.
+/// Requests that wait for the worker at the most, however small they are.
 const QUEUE: usize = 4096;
 /// Ways of differing that are told apart; the rest is counted as one.
 const MAX_DIFFERENCES: usize = 256;
@@ -45,11 +46,19 @@ const EXAMPLES: usize = 5;
 #[derive(Debug)]
 pub struct Job {
     /// The request.
-    pub view: Result<RequestView, RequestFault>,
+    pub view: Result<RequestView, Malformed>,
     /// When it was decided.
     pub now: Timestamp,
     /// Its line of the decision log, which the worker passes on.
     pub record: DecisionRecord,
+}
+
+impl Job {
+    /// About the bytes that it takes: the request, and its record, which holds no more of it.
+    fn memory(&self) -> usize {
+        let view = self.view.as_ref().map_or(0, RequestView::memory);
+        size_of::<Self>() + 2 * view + 1024
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -63,7 +72,8 @@ struct DifferenceLabels {
 #[derive(Debug)]
 pub struct Candidate {
     policy: Arc<PolicySource>,
-    jobs: Sender<Job>,
+    jobs: Sender<(Job, Share)>,
+    waiting: Arc<ByteBudget>,
     report: Mutex<Report>,
     compared: Counter,
     skipped: Counter,
@@ -79,7 +89,7 @@ pub struct Report {
     pub compared: u64,
     /// Decisions that differ.
     pub differing: u64,
-    /// Decisions that were not compared: the worker was busy.
+    /// Decisions that were not compared: the worker was busy, or they were refusals beyond those that are logged.
     pub skipped: u64,
     /// Time that the candidate's decisions took, in microseconds.
     pub micros: u64,
@@ -124,7 +134,7 @@ impl Candidate {
         );
         registry.register(
             "docsgate_authz_candidate_skipped",
-            "Decisions not compared with the candidate: its worker was busy",
+            "Decisions not compared with the candidate: its worker was busy, or they are noise",
             skipped.clone(),
         );
         registry.register(
@@ -134,7 +144,8 @@ impl Candidate {
         );
         let (jobs, queue) = channel(QUEUE);
         let report = Mutex::new(Report { version: policy.current().version.to_string(), ..Report::default() });
-        let candidate = Arc::new(Self { policy, jobs, report, compared, skipped, differing });
+        let waiting = ByteBudget::new(log.memory());
+        let candidate = Arc::new(Self { policy, jobs, waiting, report, compared, skipped, differing });
         let limits = Limiter::alone(&candidate.policy.current().limiter, &mut Registry::default());
         tokio::spawn(work(Arc::downgrade(&candidate), queue, sources, limits, log));
         let watched = Arc::clone(&candidate);
@@ -155,11 +166,20 @@ impl Candidate {
     /// # Errors
     /// The job, which was not taken.
     pub fn compare(&self, job: Job) -> Result<(), Box<Job>> {
-        self.jobs.try_send(job).map_err(|refused| {
-            self.skipped.inc();
-            self.report.lock().unwrap_or_else(PoisonError::into_inner).skipped += 1;
-            Box::new(refused.into_inner())
+        let Some(share) = self.waiting.take(job.memory()) else {
+            self.skip();
+            return Err(Box::new(job));
+        };
+        self.jobs.try_send((job, share)).map_err(|refused| {
+            self.skip();
+            Box::new(refused.into_inner().0)
         })
+    }
+
+    /// Counts a decision that is not compared.
+    pub fn skip(&self) {
+        self.skipped.inc();
+        self.report.lock().unwrap_or_else(PoisonError::into_inner).skipped += 1;
     }
 
     /// What was found so far, the most frequent first.
@@ -219,12 +239,12 @@ const DEADLINE: Duration = Duration::from_millis(500);
 
 async fn work(
     candidate: std::sync::Weak<Candidate>,
-    mut queue: Receiver<Job>,
+    mut queue: Receiver<(Job, Share)>,
     sources: Arc<Sources>,
     limits: Arc<Limiter>,
     log: Arc<DecisionLog>,
 ) {
-    while let Some(mut job) = queue.recv().await {
+    while let Some((mut job, _share)) = queue.recv().await {
         let Some(candidate) = candidate.upgrade() else { return };
         let live = sources.until((Instant::now() + DEADLINE).into());
         candidate.decide(&mut job, &CandidateFacts { live, limits: &limits }).await;

@@ -1,11 +1,12 @@
-//! The decision log: one JSON line a decision, written by a thread of its own. It never delays a decision: when the
-//! writer cannot keep up, lines are dropped and counted.
+//! The decision log: one JSON line a decision, written by a thread of its own. It never delays a decision, and what waits
+//! for the writer takes no more than a number of bytes: what does not fit is dropped and counted, by reason.
+
+mod noise;
+mod output;
+mod recent;
 
 use std::{
-    collections::VecDeque,
-    fs::{File, OpenOptions},
-    io::{BufWriter, Write},
-    path::{Path, PathBuf},
+    path::PathBuf,
     str::FromStr,
     sync::{
         Arc, Mutex, PoisonError,
@@ -14,10 +15,19 @@ use std::{
     time::{Duration, Instant},
 };
 
-use authz_core::record::{DecisionRecord, RedactedAddresses};
+use authz_core::{
+    decision::{Decision, Outcome, Refusal},
+    record::{DecisionRecord, MAX_BYTES, RedactedAddresses},
+};
 use clap::Args;
-use docsgate_service::Records;
-use prometheus_client::{metrics::counter::Counter, registry::Registry};
+use prometheus_client::{
+    encoding::EncodeLabelSet,
+    metrics::{counter::Counter, family::Family},
+    registry::Registry,
+};
+
+use self::{noise::Sampler, output::Output, recent::Recent};
+use crate::byte_budget::{ByteBudget, Share};
 
 /// Settings of the decision log.
 #[derive(Debug, Clone, Args)]
@@ -31,9 +41,17 @@ pub struct DecisionLogConfig {
     /// Files that are kept aside.
     #[arg(long, env = "DOCSGATE_DECISION_LOG_KEEP", value_name = "N", default_value_t = 5)]
     pub decision_log_keep: u32,
-    /// Share of the allowed decisions that is logged, 0 to 1. Refusals are always logged.
+    /// Share of the allowed decisions that is logged, 0 to 1. Refusals are always logged, but for --decision-log-noise.
     #[arg(long, env = "DOCSGATE_DECISION_LOG_SAMPLE", value_name = "SHARE", default_value_t = 1.0, value_parser = parse_share)]
     pub decision_log_sample: f64,
+    /// Lines a second for requests that limits refused, and as many for those that were refused before any limit. Ten
+    /// times as many may come at once; the rest is counted.
+    #[arg(long, env = "DOCSGATE_DECISION_LOG_NOISE", value_name = "LINES", default_value_t = 10)]
+    pub decision_log_noise: u32,
+    /// Memory for what waits for the log's writer, as much for what waits for the candidate policy, and as much for recent
+    /// decisions.
+    #[arg(long, env = "DOCSGATE_DECISION_LOG_MEMORY", value_name = "BYTES", default_value_t = 8 * 1024 * 1024, value_parser = parse_memory)]
+    pub decision_log_memory: usize,
     /// How much of client addresses is logged. `full` lets limits be replayed.
     #[arg(long, env = "DOCSGATE_DECISION_LOG_ADDRESSES", value_enum, default_value_t = Addresses::Truncated)]
     pub decision_log_addresses: Addresses,
@@ -45,6 +63,13 @@ pub struct DecisionLogConfig {
 fn parse_share(text: &str) -> Result<f64, String> {
     let share: f64 = text.parse().map_err(|_| "expected a number from 0 to 1".to_owned())?;
     if (0.0..=1.0).contains(&share) { Ok(share) } else { Err("expected a number from 0 to 1".to_owned()) }
+}
+
+fn parse_memory(text: &str) -> Result<usize, String> {
+    // Less than a few records would be no log at all; more is not meant for a queue.
+    let (least, most) = (64 * 1024, 1024 * 1024 * 1024);
+    let expected = || format!("expected a number of bytes from {least} to {most}");
+    text.parse().ok().filter(|bytes| (least..=most).contains(bytes)).ok_or_else(expected)
 }
 
 /// How much of addresses is logged.
@@ -89,7 +114,7 @@ impl FromStr for LogTarget {
     }
 }
 
-/// Lines that wait for the writer at the most.
+/// Lines that wait for the writer at the most, however small they are.
 const QUEUE: usize = 16_384;
 /// Time for the last lines when the process ends.
 const FINISH: Duration = Duration::from_secs(3);
@@ -101,19 +126,44 @@ const FLUSH_EVERY: Duration = Duration::from_millis(500);
 /// What the writer is given.
 #[derive(Debug)]
 enum Entry {
-    Record(Arc<DecisionRecord>),
+    Record(Arc<DecisionRecord>, Share),
     /// Everything before this is to be written, then answered.
     Finish(SyncSender<()>),
+}
+
+/// Why a line was not written.
+mod lost {
+    /// It waited for a writer that is too slow.
+    pub(super) const QUEUE_FULL: &str = "queue_full";
+    /// It stayed too large after everything that a client sent was cut.
+    pub(super) const TOO_LARGE: &str = "too_large";
+    /// The target could not be written.
+    pub(super) const WRITE_FAILED: &str = "write_failed";
+    /// An allowed decision outside of the share that is logged.
+    pub(super) const SAMPLED: &str = "sampled";
+    /// A refusal beyond the lines a second for such.
+    pub(super) const NOISE: &str = "noise";
+    /// All of them.
+    pub(super) const ALL: [&str; 5] = [QUEUE_FULL, TOO_LARGE, WRITE_FAILED, SAMPLED, NOISE];
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct LostLabels {
+    reason: &'static str,
 }
 
 /// The decision log and the most recent decisions.
 #[derive(Debug)]
 pub struct DecisionLog {
     queue: Option<SyncSender<Entry>>,
-    recent: Mutex<VecDeque<Arc<DecisionRecord>>>,
+    waiting: Arc<ByteBudget>,
+    recent: Option<Mutex<Recent>>,
+    /// Refused before any limit, and refused by one: neither takes the other's lines.
+    noise: Sampler,
+    limited: Sampler,
     config: DecisionLogConfig,
     written: Counter,
-    dropped: Counter,
+    dropped: Family<LostLabels, Counter>,
 }
 
 impl DecisionLog {
@@ -122,30 +172,37 @@ impl DecisionLog {
     /// # Errors
     /// A sentence that says why the target cannot be written.
     pub fn start(config: DecisionLogConfig, registry: &mut Registry) -> Result<Arc<Self>, String> {
-        let (written, dropped) = (Counter::default(), Counter::default());
+        let (written, dropped) = (Counter::default(), Family::<LostLabels, Counter>::default());
         registry.register("docsgate_authz_decision_log_lines", "Decisions given to the log", written.clone());
         registry.register(
             "docsgate_authz_decision_log_dropped",
-            "Decisions that the log could not take: the writer is too slow or cannot write",
+            "Decisions that are not in the log, by reason: queue_full, too_large, write_failed, sampled, noise",
             dropped.clone(),
         );
+        for reason in lost::ALL {
+            drop(dropped.get_or_create(&LostLabels { reason }));
+        }
         let mut queue = None;
         if let Some(target) = &config.decision_log {
             let output = Output::open(target, &config)?;
             let (sender, receiver) = sync_channel(QUEUE);
-            let failed = dropped.clone();
+            let failed = dropped.get_or_create(&LostLabels { reason: lost::WRITE_FAILED }).clone();
             std::thread::Builder::new()
                 .name("decision-log".into())
                 .spawn(move || write_lines(&receiver, output, &failed))
                 .map_err(|error| format!("the decision log's thread does not start: {error}"))?;
             queue = Some(sender);
         }
-        Ok(Arc::new(Self { queue, recent: Mutex::default(), config, written, dropped }))
+        let recent = (config.recent_decisions > 0)
+            .then(|| Mutex::new(Recent::new(config.recent_decisions, config.decision_log_memory)));
+        let (noise, limited) = (Sampler::new(config.decision_log_noise), Sampler::new(config.decision_log_noise));
+        let waiting = ByteBudget::new(config.decision_log_memory);
+        Ok(Arc::new(Self { queue, waiting, recent, noise, limited, config, written, dropped }))
     }
 
     /// Whether anybody wants records.
     pub fn wants_records(&self) -> bool {
-        self.queue.is_some() || self.config.recent_decisions > 0
+        self.queue.is_some() || self.recent.is_some()
     }
 
     /// How much of addresses is kept.
@@ -153,29 +210,53 @@ impl DecisionLog {
         self.config.decision_log_addresses.into()
     }
 
-    /// The share of decisions with this outcome that is logged.
-    pub fn share(&self, allowed: bool) -> f64 {
-        if allowed { self.config.decision_log_sample } else { 1.0 }
+    /// Bytes that each of the places where decisions wait may take.
+    pub fn memory(&self) -> usize {
+        self.config.decision_log_memory
+    }
+
+    /// The share of such decisions that is logged, if this one is to be recorded at all: whoever sends requests that are
+    /// refused for nothing does not decide how fast lines of interest go.
+    pub fn share(&self, decision: &Decision) -> Option<f64> {
+        let sampler = match &decision.outcome {
+            Outcome::Allow(_) | Outcome::Preflight => return Some(self.config.decision_log_sample),
+            Outcome::Refuse(_) if decision.about.noise => &self.noise,
+            Outcome::Refuse(Refusal::RateLimited { .. }) => &self.limited,
+            Outcome::Refuse(_) => return Some(1.0),
+        };
+        let share = sampler.take();
+        if share.is_none() {
+            self.lose(lost::NOISE);
+        }
+        share
     }
 
     /// Takes one record. Returns at once.
-    pub fn record(&self, record: DecisionRecord) {
+    pub fn record(&self, mut record: DecisionRecord) {
+        let Ok(bytes) = record.bound(MAX_BYTES) else { return self.lose(lost::TOO_LARGE) };
+        // Its texts, each with what an allocator adds, and what has a fixed size.
+        let bytes = bytes + size_of::<DecisionRecord>() + 512;
         let record = Arc::new(record);
-        if self.config.recent_decisions > 0 {
-            let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
-            while recent.len() >= self.config.recent_decisions {
-                recent.pop_front();
-            }
-            recent.push_back(Arc::clone(&record));
+        if let Some(recent) = &self.recent {
+            recent.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&record), bytes);
         }
         let Some(queue) = &self.queue else { return };
-        if !is_sampled(&record.id, record.sampled) {
-            return;
+        // A refusal that is here was chosen when it was made.
+        let chosen = record.decision.outcome == "refused" || is_sampled(&record.id, record.sampled);
+        if !chosen {
+            return self.lose(lost::SAMPLED);
         }
-        match queue.try_send(Entry::Record(record)) {
-            Ok(()) => self.written.inc(),
-            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => self.dropped.inc(),
-        };
+        let Some(share) = self.waiting.take(bytes) else { return self.lose(lost::QUEUE_FULL) };
+        match queue.try_send(Entry::Record(record, share)) {
+            Ok(()) => {
+                self.written.inc();
+            }
+            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => self.lose(lost::QUEUE_FULL),
+        }
+    }
+
+    fn lose(&self, reason: &'static str) {
+        self.dropped.get_or_create(&LostLabels { reason }).inc();
     }
 
     /// Waits until everything that was taken so far is written, for a process that is about to end. Others may still hold
@@ -198,14 +279,13 @@ impl DecisionLog {
 
     /// A recent decision, by its request id.
     pub fn recent(&self, id: &str) -> Option<Arc<DecisionRecord>> {
-        let recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
-        recent.iter().rev().find(|record| record.id == id).map(Arc::clone)
+        self.recent.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner).find(id)
     }
 
     /// Ids and outcomes of the most recent decisions, the last one first.
     pub fn latest(&self, most: usize) -> Vec<Arc<DecisionRecord>> {
-        let recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
-        recent.iter().rev().take(most).map(Arc::clone).collect()
+        let Some(recent) = &self.recent else { return Vec::new() };
+        recent.lock().unwrap_or_else(PoisonError::into_inner).latest(most)
     }
 }
 
@@ -223,9 +303,14 @@ fn is_sampled(id: &str, share: f64) -> bool {
 
 fn write_lines(queue: &Receiver<Entry>, mut output: Output, failed: &Counter) {
     let mut complained = false;
+    // What the target still holds on to counts as waiting.
+    let mut held = Vec::new();
     loop {
         let result = match queue.recv_timeout(FLUSH_EVERY) {
-            Ok(Entry::Record(record)) => output.line(&record),
+            Ok(Entry::Record(record, share)) => {
+                held.push(share);
+                output.line(&record)
+            }
             Ok(Entry::Finish(answer)) => {
                 let result = output.flush();
                 let _ = answer.send(());
@@ -234,6 +319,9 @@ fn write_lines(queue: &Receiver<Entry>, mut output: Output, failed: &Counter) {
             Err(RecvTimeoutError::Timeout) => output.flush(),
             Err(RecvTimeoutError::Disconnected) => break,
         };
+        if !output.holds_lines() {
+            held.clear();
+        }
         if let Err(error) = result {
             failed.inc_by(output.lost());
             if !complained {
@@ -243,110 +331,6 @@ fn write_lines(queue: &Receiver<Entry>, mut output: Output, failed: &Counter) {
         }
     }
     let _ = output.flush();
-}
-
-enum Output {
-    Stdout(BufWriter<std::io::Stdout>),
-    /// With the number of records that the collector has not confirmed.
-    Otlp(Records, u64),
-    File {
-        file: BufWriter<File>,
-        path: PathBuf,
-        bytes: u64,
-        most: u64,
-        keep: u32,
-    },
-}
-
-impl Output {
-    fn open(target: &LogTarget, config: &DecisionLogConfig) -> Result<Self, String> {
-        match target {
-            LogTarget::Stdout => Ok(Self::Stdout(BufWriter::new(std::io::stdout()))),
-            LogTarget::Otlp => Records::from_environment("authz", docsgate_service::revision::version())
-                .map(|records| Self::Otlp(records, 0))
-                .map_err(|error| format!("--decision-log otlp: {error}")),
-            LogTarget::File(path) => {
-                let (file, bytes) =
-                    append(path).map_err(|error| format!("--decision-log {}: {error}", path.display()))?;
-                let (most, keep) = (config.decision_log_max_bytes.max(1), config.decision_log_keep);
-                Ok(Self::File { file, path: path.clone(), bytes, most, keep })
-            }
-        }
-    }
-
-    fn line(&mut self, record: &DecisionRecord) -> std::io::Result<()> {
-        let mut line = serde_json::to_vec(record)?;
-        line.push(b'\n');
-        match self {
-            Self::Stdout(out) => out.write_all(&line),
-            Self::Otlp(records, waiting) => {
-                line.pop();
-                let attributes = [
-                    ("docsgate.request_id", record.id.as_str()),
-                    ("docsgate.outcome", record.decision.outcome.as_str()),
-                ];
-                records.emit("docsgate.decision", String::from_utf8_lossy(&line).into_owned(), &attributes);
-                *waiting += 1;
-                // What waits for the collector waits in our queue, where what is lost is counted.
-                if *waiting < Records::BATCH { Ok(()) } else { self.flush() }
-            }
-            Self::File { file, path, bytes, most, keep } => {
-                let length = u64::try_from(line.len()).unwrap_or(u64::MAX);
-                if *bytes > 0 && bytes.saturating_add(length) > *most {
-                    file.flush()?;
-                    rotate(path, *keep)?;
-                    (*file, *bytes) = append(path)?;
-                }
-                *bytes = bytes.saturating_add(length);
-                file.write_all(&line)
-            }
-        }
-    }
-
-    /// How many lines an error has cost.
-    fn lost(&mut self) -> u64 {
-        match self {
-            Self::Otlp(_, waiting) => std::mem::take(waiting).max(1),
-            Self::Stdout(_) | Self::File { .. } => 1,
-        }
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        match self {
-            Self::Stdout(out) => out.flush(),
-            Self::Otlp(_, 0) => Ok(()),
-            Self::Otlp(records, waiting) => {
-                records.flush()?;
-                *waiting = 0;
-                Ok(())
-            }
-            Self::File { file, .. } => file.flush(),
-        }
-    }
-}
-
-fn append(path: &Path) -> std::io::Result<(BufWriter<File>, u64)> {
-    let file = OpenOptions::new().create(true).append(true).open(path)?;
-    let bytes = file.metadata()?.len();
-    Ok((BufWriter::new(file), bytes))
-}
-
-/// FILE.1 becomes FILE.2 and so on; the oldest goes.
-fn rotate(path: &Path, keep: u32) -> std::io::Result<()> {
-    let aside = |number: u32| {
-        let mut name = path.as_os_str().to_owned();
-        name.push(format!(".{number}"));
-        PathBuf::from(name)
-    };
-    if keep == 0 {
-        return std::fs::remove_file(path);
-    }
-    for number in (1..keep).rev() {
-        if aside(number).exists() {
-            std::fs::rename(aside(number), aside(number + 1))?;
-        }
-    }
-    std::fs::rename(path, aside(1))
 }
 
 #[cfg(test)]

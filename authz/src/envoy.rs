@@ -12,7 +12,7 @@ use authz_core::{
     decide,
     decision::Trace,
     record::Recording,
-    request::{RequestFault, RequestView},
+    request::{Malformed, RequestFault, RequestView},
     time::Timestamp,
 };
 use docsgate_service::{Span, Traces};
@@ -65,7 +65,7 @@ impl CheckService {
         let now = Timestamp::from_system(SystemTime::now());
         let policy = self.policy.current();
         let raw = request::raw(check);
-        let view = raw.as_ref().ok_or(RequestFault::NoHttp).and_then(RequestView::parse);
+        let view = raw.as_ref().ok_or_else(|| Malformed::from(RequestFault::NoHttp)).and_then(RequestView::read);
         let live = self.sources.until((started + self.deadline).into());
         let facts = Recording::new(&live);
 

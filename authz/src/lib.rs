@@ -5,6 +5,7 @@
 
 pub mod admin;
 pub mod audit;
+pub mod byte_budget;
 pub mod candidate;
 pub mod cli;
 pub mod config;

@@ -22,7 +22,7 @@ use crate::{
         diagnostic::{Findings, Position},
         schema, yaml,
     },
-    request::{RawRequest, RequestFault, RequestView},
+    request::{Malformed, RawRequest, RequestView},
     time::Timestamp,
 };
 
@@ -155,7 +155,7 @@ fn run_steps(
 #[derive(Debug)]
 pub struct Played {
     /// The request, if it is one.
-    pub view: Result<RequestView, RequestFault>,
+    pub view: Result<RequestView, Malformed>,
     /// The decision.
     pub decision: Decision,
     /// Its steps.
@@ -172,7 +172,7 @@ pub fn play(policy: &Snapshot, scene: &Scene, facts: &mut WrittenFacts, now: Tim
     let lines = headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
     let peer = request.peer.as_deref().unwrap_or(document::PEER);
     let peer = peer.parse().map_err(|_| format!("peer: `{peer}` is not an address"))?;
-    let view = RequestView::parse(&RawRequest {
+    let view = RequestView::read(&RawRequest {
         id: "case",
         method: request.method.as_deref().unwrap_or(if request.preflight.is_some() { "OPTIONS" } else { "GET" }),
         host: request.host.as_deref().unwrap_or(document::HOST),

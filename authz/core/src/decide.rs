@@ -1,5 +1,7 @@
 //! The decision: one function, read as the numbered steps of the design.
 
+mod noise;
+
 use std::sync::Arc;
 
 use crate::{
@@ -12,7 +14,7 @@ use crate::{
     identity::{self, ApiKeyFault, Identity, Presented, PresentedFault, TokenFault, TokenSource, VerifiedToken},
     limit::{self, LimitRule, Stage, Subject},
     policy::{OnStoreDown, Snapshot},
-    request::{RequestFault, RequestView},
+    request::{Malformed, RequestView},
     route::{Found, Route},
     time::Timestamp,
 };
@@ -20,7 +22,7 @@ use crate::{
 /// Decides on one request. Deterministic given the policy, the request, the facts and the time.
 pub async fn decide<F: Facts>(
     policy: &Snapshot,
-    request: &Result<RequestView, RequestFault>,
+    request: &Result<RequestView, Malformed>,
     facts: &F,
     now: Timestamp,
     trace: &mut Trace,
@@ -36,12 +38,16 @@ pub async fn decide<F: Facts>(
         limits: Vec::new(),
         notes: Vec::new(),
         shadowed: None,
+        noise: false,
     };
     let outcome = match request {
         Ok(request) => steps(&Case { policy, request, facts, now }, &mut about, trace).await,
-        Err(fault) => Err(Refusal::Malformed(fault.clone())),
+        Err(malformed) => Err(Refusal::Malformed(malformed.fault.clone())),
     };
-    let outcome = outcome.unwrap_or_else(Outcome::Refuse);
+    let outcome = match outcome {
+        Ok(outcome) => outcome,
+        Err(refusal) => Outcome::Refuse(noise::charge(policy, request, facts, now, refusal, &mut about, trace).await),
+    };
     if let Outcome::Refuse(refusal) = &outcome {
         trace.note("decision", || format!("refused with {}: {refusal}", refusal.status()));
     }
@@ -80,10 +86,10 @@ async fn steps<F: Facts>(case: &Case<'_, F>, about: &mut About, trace: &mut Trac
         charge(case, Stage::Preflight, route, rules, &Identity::Anonymous, None, about, trace).await?;
         return Ok(Outcome::Preflight);
     }
+    charge(case, Stage::Flood, route, &route.flood_limits, &Identity::Anonymous, None, about, trace).await?;
     if let Some(retry_after) = route.maintenance {
         return Err(Refusal::Maintenance { retry_after });
     }
-    charge(case, Stage::Flood, route, &route.flood_limits, &Identity::Anonymous, None, about, trace).await?;
 
     // 6. Who is calling. 7. What they may see, now.
     let (identity, standing) = if looks_at_identity(case.policy, route) {

@@ -68,6 +68,8 @@ pub struct About {
     pub notes: Vec<Note>,
     /// What would have been refused, were it not for shadow mode.
     pub shadowed: Option<Refusal>,
+    /// It was refused before any limit of the policy counted it, so it was charged to the limit of such noise.
+    pub noise: bool,
 }
 
 /// Something that did not decide but explains.

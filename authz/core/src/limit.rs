@@ -109,6 +109,9 @@ pub enum Stage {
     Caller,
     /// The per-address limit of preflights, which stands alone.
     Preflight,
+    /// The per-address limit of requests that were refused before any other limit counted them. Counted in each
+    /// process, whatever the policy says: noise must not cost a question to another server.
+    Noise,
 }
 
 /// What one limit counts for one request. Canonical text, such as `caller|member=https://learn.example|42`: the same

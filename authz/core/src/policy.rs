@@ -49,6 +49,8 @@ pub struct Snapshot {
     pub limiter: LimiterPolicy,
     /// The per-address limit of preflights.
     pub preflight_limit: Arc<LimitRule>,
+    /// The per-address limit of requests that are refused before any other limit counts them.
+    pub noise_limit: Arc<LimitRule>,
     /// The routes.
     pub router: Router,
 }

@@ -3,12 +3,15 @@
 //! Tokens, keys and cookies never reach a record: only that there was one, and how its verification ended. Values of
 //! query parameters (readers' questions) are left out unless a route matches on them.
 
+mod bound;
 mod facts;
 mod request;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use bound::{MAX_BYTES, TooLarge};
+use facts::RecordedMember;
 pub use facts::{RecordedFacts, Recording, ReplayedFacts, Said};
 pub use request::{RecordedRequest, RedactedAddresses};
 
@@ -30,6 +33,9 @@ pub struct DecisionRecord {
     pub policy: String,
     /// Share of such decisions that the log keeps; 1 for all.
     pub sampled: f64,
+    /// The request was larger than a line may be, and not all of it is here: it cannot be decided again.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub truncated: bool,
     /// The request.
     pub request: RecordedRequest,
     /// What was known of the caller.

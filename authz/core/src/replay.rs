@@ -26,6 +26,8 @@ pub enum Replayed {
     Changed(Box<RecordedDecision>),
     /// The record does not hold what the new policy asks for.
     Undetermined,
+    /// The record does not hold the whole request.
+    Truncated,
 }
 
 /// Replays a log, record by record, on the recorded clock.
@@ -50,6 +52,8 @@ pub struct Summary {
     pub newly_allowed: u64,
     /// Records that cannot be decided again.
     pub undetermined: u64,
+    /// Records that are not whole and were not decided again.
+    pub truncated: u64,
     /// Records whose limits were not replayed: the log is sampled or its addresses are truncated.
     pub without_limits: u64,
     /// Changes by route, decision then and decision now, with the ids of the first examples.
@@ -87,6 +91,10 @@ impl<'a> Replay<'a> {
         if record.request.malformed {
             return Ok(Replayed::Same);
         }
+        if record.truncated {
+            self.summary.truncated += 1;
+            return Ok(Replayed::Truncated);
+        }
         let complete = record.sampled >= 1.0 && record.request.addresses == RedactedAddresses::Full;
         self.summary.without_limits += u64::from(!complete);
         let facts = ReplayedFacts::new(&record.facts, complete.then_some(&self.limits));
@@ -94,8 +102,8 @@ impl<'a> Replay<'a> {
         let decision = immediately(decide(self.policy, &view, &facts, now, &mut Trace::off()))
             .ok_or("recorded facts never wait")?;
         let after = RecordedDecision::of(&decision);
-        // Without limits, what they refused then is taken as refused now.
-        let refused_by_limit = !complete && record.decision.reason == "rate_limited";
+        // Without limits, what they refused then is taken as refused now; so is what is still noise.
+        let refused_by_limit = record.decision.reason == "rate_limited" && (!complete || decision.about.noise);
         if facts.unanswered() {
             self.summary.undetermined += 1;
             return Ok(Replayed::Undetermined);

@@ -92,7 +92,40 @@ pub enum RequestFault {
     },
 }
 
+/// A request that could not be parsed, and who sent it as far as that is known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Malformed {
+    /// Why.
+    pub fault: RequestFault,
+    /// The peer of the TCP connection to Envoy. Whoever it speaks for cannot be told from headers that were not read.
+    pub peer: Option<IpAddr>,
+}
+
+impl From<RequestFault> for Malformed {
+    fn from(fault: RequestFault) -> Self {
+        Self { fault, peer: None }
+    }
+}
+
 impl RequestView {
+    /// Parses a request as [`parse`](Self::parse) does, and keeps its peer when that fails.
+    ///
+    /// # Errors
+    /// As [`parse`](Self::parse).
+    pub fn read(raw: &RawRequest<'_>) -> Result<Self, Malformed> {
+        Self::parse(raw).map_err(|fault| Malformed { fault, peer: raw.peer })
+    }
+
+    /// About the bytes that it takes in memory.
+    pub fn memory(&self) -> usize {
+        let texts = [&self.id, &self.method, &self.authority, &self.host, &self.raw_target];
+        let texts: usize = texts.iter().map(|text| text.len()).sum();
+        let query = self.query.as_ref().map_or(0, String::len);
+        // Two boxes a line, which an allocator rounds up.
+        let lines: usize = self.headers.iter().map(|(name, value)| name.len() + value.len() + 64).sum();
+        size_of::<Self>() + texts + query + self.path.as_str().len() + lines
+    }
+
     /// Parses a request within the bounds of this module.
     ///
     /// # Errors

@@ -213,6 +213,10 @@ fn explain_record(policy: &Snapshot, record: &DecisionRecord) -> Result<Explaine
     let decision = immediately(decide(policy, &view, &facts, now, &mut trace)).context("recorded facts never wait")?;
     let again = RecordedDecision::of(&decision);
     let mut steps = trace.steps().to_vec();
+    if record.truncated {
+        let text = "the record does not hold the whole request: what is said here is of what it holds".to_owned();
+        steps.push(TraceStep { step: "record", text });
+    }
     if facts.unanswered() {
         let text = "the record does not hold a fact that this policy asks for".to_owned();
         steps.push(TraceStep { step: "record", text });

@@ -169,6 +169,9 @@ fn text(summary: &Summary) -> String {
             summary.undetermined
         ));
     }
+    if summary.truncated > 0 {
+        out.push_str(&format!("{} are truncated and were not decided again\n", summary.truncated));
+    }
     if summary.without_limits > 0 {
         out.push_str(&format!(
             "{} without their limits: the log is sampled or its addresses are truncated\n",
@@ -199,6 +202,7 @@ fn json(summary: &Summary) -> serde_json::Value {
         "newly_refused": summary.newly_refused,
         "newly_allowed": summary.newly_allowed,
         "undetermined": summary.undetermined,
+        "truncated": summary.truncated,
         "without_limits": summary.without_limits,
         "changes": changes.collect::<Vec<_>>(),
     })

@@ -8,6 +8,8 @@ fn config(target: Option<LogTarget>) -> DecisionLogConfig {
         decision_log_max_bytes: 2000,
         decision_log_keep: 2,
         decision_log_sample: 1.0,
+        decision_log_noise: 10,
+        decision_log_memory: 64 * 1024,
         decision_log_addresses: Addresses::Truncated,
         recent_decisions: 3,
     }
@@ -20,6 +22,7 @@ fn record(id: &str) -> DecisionRecord {
         id: id.into(),
         policy: "v".into(),
         sampled: 1.0,
+        truncated: false,
         request: RecordedRequest::malformed(),
         facts: RecordedFacts::default(),
         decision: RecordedDecision::default(),
@@ -57,6 +60,41 @@ fn only_the_most_recent_decisions_are_remembered() {
     assert!(log.recent("r1").is_none());
     assert_eq!(log.recent("r4").unwrap().id, "r4");
     assert_eq!(log.latest(10).iter().map(|record| record.id.clone()).collect::<Vec<_>>(), ["r4", "r3", "r2"]);
+}
+
+/// A ring of any length is bounded by bytes too.
+#[test]
+fn recent_decisions_take_no_more_than_their_memory() {
+    let config = DecisionLogConfig { recent_decisions: 1_000_000, ..config(None) };
+    let log = DecisionLog::start(config, &mut Registry::default()).unwrap();
+    for number in 0..200 {
+        let mut large = record(&format!("r{number}"));
+        large.request.path = "x".repeat(50_000);
+        log.record(large);
+    }
+    let kept = log.latest(usize::MAX);
+    assert!((5..=16).contains(&kept.len()), "{}", kept.len());
+    assert!(kept.iter().all(|record| record.truncated && record.request.path.len() < 4096));
+}
+
+#[test]
+fn a_writer_that_stands_still_holds_no_more_than_the_memory_it_was_given() {
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = folder.path().join("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let stalled = std::fs::OpenOptions::new().read(true).write(true).open(&pipe).unwrap();
+    let mut registry = Registry::default();
+    let log = DecisionLog::start(config(Some(LogTarget::File(pipe))), &mut registry).unwrap();
+    for number in 0..400 {
+        let mut large = record(&format!("r{number}"));
+        large.request.path = "x".repeat(50_000);
+        log.record(large);
+    }
+    assert!(log.waiting.taken() <= 64 * 1024);
+    let lost = log.dropped.get_or_create(&LostLabels { reason: lost::QUEUE_FULL }).get();
+    assert!((300..400).contains(&lost), "{lost}");
+    assert_eq!(log.written.get() + lost, 400);
+    drop(stalled);
 }
 
 #[test]

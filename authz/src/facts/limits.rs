@@ -144,12 +144,14 @@ impl Limiter {
     }
 
     /// Charges all limits of a stage, or none of them when an enforced one does not fit.
-    pub async fn charge(&self, _stage: Stage, charges: &[Charge], _now: Timestamp) -> StageOutcome {
+    pub async fn charge(&self, stage: Stage, charges: &[Charge], _now: Timestamp) -> StageOutcome {
         let labels = self.local.meters.labels(charges);
         let settings = self.settings.load_full();
-        let outcome = match (settings.backend, &self.redis) {
-            (Some(LimiterBackend::Memory), _) | (None, None) => self.local.charge(charges, &labels),
-            (_, redis) => {
+        let outcome = match (stage, settings.backend, &self.redis) {
+            (Stage::Noise, _, _) | (_, Some(LimiterBackend::Memory), _) | (_, None, None) => {
+                self.local.charge(charges, &labels)
+            }
+            (_, _, redis) => {
                 let told = match redis {
                     Some(redis) => redis.charge(&self.local, charges, &labels, &settings.redis).await,
                     None => Err(Away),

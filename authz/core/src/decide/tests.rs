@@ -101,6 +101,7 @@ fn policy() -> Snapshot {
         limits: Vec::new(),
         limiter: LimiterPolicy::default(),
         preflight_limit: limit("preflight", LimitKeyPart::ClientIp),
+        noise_limit: limit("noise", LimitKeyPart::ClientIp),
         router: Router::new(vec![
             route("chat", "/chat", &["POST"], RouteCorpus::Auto),
             route("search", "/search", &["GET"], RouteCorpus::Auto),
@@ -207,7 +208,7 @@ fn ready<T>(future: impl Future<Output = T>) -> T {
 fn ask(policy: &Snapshot, facts: &Written, method: &str, path: &str, headers: &[(&str, &str)]) -> Decision {
     let headers = headers.iter().map(|(name, value)| (*name, value.as_bytes())).collect();
     let peer = Some("203.0.113.9".parse().unwrap());
-    let view = RequestView::parse(&RawRequest { id: "r", method, host: "docs", path, headers, peer });
+    let view = RequestView::read(&RawRequest { id: "r", method, host: "docs", path, headers, peer });
     ready(decide(policy, &view, facts, NOW, &mut Trace::recording()))
 }
 
@@ -372,7 +373,7 @@ fn shadow_mode_lets_go_on_but_never_opens_the_member_corpus() {
 #[test]
 fn the_trace_tells_each_step() {
     let view =
-        RequestView::parse(&RawRequest { method: "GET", host: "docs", path: "/members", ..RawRequest::default() });
+        RequestView::read(&RawRequest { method: "GET", host: "docs", path: "/members", ..RawRequest::default() });
     let mut trace = Trace::recording();
     ready(decide(&policy(), &view, &Written::default(), NOW, &mut trace));
     let steps: String = trace.steps().iter().map(|step| format!("{}: {}\n", step.step, step.text)).collect();
@@ -459,7 +460,7 @@ proptest! {
         let plain = ask(&policy(), &Written::default(), &method, &path, &headers);
         let raw = headers.iter().map(|(name, value)| (*name, value.as_bytes())).collect();
         let peer = Some("203.0.113.9".parse().unwrap());
-        let view = RequestView::parse(&RawRequest { id: "r", method: &method, host: &host, path: &spelled, headers: raw, peer });
+        let view = RequestView::read(&RawRequest { id: "r", method: &method, host: &host, path: &spelled, headers: raw, peer });
         let other = ready(decide(&policy(), &view, &Written::default(), NOW, &mut Trace::off()));
         prop_assert_eq!(said(&plain), said(&other), "{} and {}", path, spelled);
         prop_assert_eq!(plain.about.route, other.about.route);

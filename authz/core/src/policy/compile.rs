@@ -193,6 +193,7 @@ impl<'d> Compiler<'d, '_, '_> {
             limits: limits.into_values().collect(),
             limiter: self.limiter(),
             preflight_limit: self.preflight_limit(),
+            noise_limit: self.noise_limit(),
             router: Router::new(routes),
         }
     }

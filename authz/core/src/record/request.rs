@@ -6,16 +6,21 @@ use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::MAX_BYTES;
 use crate::{
     identity::TokenSource,
     policy::Snapshot,
-    request::{RawRequest, RequestFault, RequestView},
+    request::{Malformed, RawRequest, RequestFault, RequestView},
 };
 
 /// What stands in place of a credential.
 pub(super) const PLACEHOLDER: &str = "recorded";
-/// Longest value of a header that is kept.
-const LONGEST: usize = 512;
+/// Longest value of a header that is looked at: a record that holds more would be cut further.
+const LONGEST: usize = MAX_BYTES;
+/// Parameters of a query that are kept.
+const MAX_PARAMETERS: usize = 32;
+/// Longest name of a parameter that is kept.
+const LONGEST_NAME: usize = 64;
 /// Headers that decide something and hold no secret.
 const KEPT: [&str; 8] = [
     "origin",
@@ -62,6 +67,9 @@ pub struct RecordedRequest {
     /// The request was not well formed: it cannot be decided again.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub malformed: bool,
+    /// Something was left out for its length. The record as a whole says so.
+    #[serde(skip)]
+    pub(super) cut: bool,
 }
 
 impl RecordedRequest {
@@ -74,6 +82,7 @@ impl RecordedRequest {
             |name: &str| sources(policy).any(|source| matches!(source, TokenSource::Header(header) if header == name));
         let is_secret =
             |name: &str| SECRET.contains(&name) || token_header(name) || policy.api_key_header.as_deref() == Some(name);
+        let (path, mut cut) = redact_query(view, policy);
         let mut headers = Vec::new();
         for (name, value) in view.headers.iter() {
             if name == "cookie" {
@@ -85,6 +94,7 @@ impl RecordedRequest {
                 let value = if is_bearer { format!("Bearer {PLACEHOLDER}") } else { PLACEHOLDER.to_owned() };
                 headers.push((name.to_owned(), value));
             } else if KEPT.contains(&name) || policy.client_ip.header.as_deref() == Some(name) || matched_header(name) {
+                cut |= value.len() > LONGEST;
                 let text = String::from_utf8_lossy(value.get(..value.len().min(LONGEST)).unwrap_or_default());
                 let is_address = name == "x-forwarded-for" || policy.client_ip.header.as_deref() == Some(name);
                 let text = if is_address { redact_list(&text, addresses) } else { text.into_owned() };
@@ -95,11 +105,12 @@ impl RecordedRequest {
         Self {
             method: view.method.clone(),
             host: view.authority.clone(),
-            path: redact_query(view, policy),
+            path,
             peer: view.peer.map(|peer| redact(peer, addresses)),
             addresses,
             headers,
             malformed: false,
+            cut,
         }
     }
 
@@ -112,11 +123,11 @@ impl RecordedRequest {
     ///
     /// # Errors
     /// When it was malformed.
-    pub fn view(&self, id: &str) -> Result<RequestView, RequestFault> {
+    pub fn view(&self, id: &str) -> Result<RequestView, Malformed> {
         if self.malformed {
-            return Err(RequestFault::NoHttp);
+            return Err(RequestFault::NoHttp.into());
         }
-        RequestView::parse(&RawRequest {
+        RequestView::read(&RawRequest {
             id,
             method: &self.method,
             host: &self.host,
@@ -146,26 +157,28 @@ fn cookies(view: &RequestView, policy: &Snapshot) -> Option<(String, String)> {
     (!pairs.is_empty()).then(|| ("cookie".to_owned(), pairs.join("; ")))
 }
 
-/// A question is personal data: values stay only where a route matches on them.
-fn redact_query(view: &RequestView, policy: &Snapshot) -> String {
+/// A question is personal data: values stay only where a route matches on them. Also tells whether more was left out.
+fn redact_query(view: &RequestView, policy: &Snapshot) -> (String, bool) {
     let path = view.raw_target.split('?').next().unwrap_or_default();
-    let Some(query) = &view.query else { return path.to_owned() };
+    let Some(query) = &view.query else { return (path.to_owned(), false) };
+    let mut cut = query.split('&').nth(MAX_PARAMETERS).is_some();
     let kept = |name: &str| {
         policy.router.routes().iter().any(|route| route.matcher.query.iter().any(|(known, _)| known == name))
     };
     let pairs: Vec<String> = query
         .split('&')
-        .take(32)
+        .take(MAX_PARAMETERS)
         .map(|pair| {
             let name = pair.split('=').next().unwrap_or_default();
             if kept(name) {
-                pair.chars().take(LONGEST).collect()
+                pair.to_owned()
             } else {
-                format!("{}=", name.chars().take(64).collect::<String>())
+                cut |= name.len() > LONGEST_NAME;
+                format!("{}=", name.chars().take(LONGEST_NAME).collect::<String>())
             }
         })
         .collect();
-    format!("{path}?{}", pairs.join("&"))
+    (format!("{path}?{}", pairs.join("&")), cut)
 }
 
 fn redact(address: IpAddr, addresses: RedactedAddresses) -> String {

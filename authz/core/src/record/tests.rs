@@ -33,6 +33,7 @@ fn line(policy: &Snapshot, scene: &str, addresses: RedactedAddresses) -> Decisio
         id: "r1".into(),
         policy: policy.version.to_string(),
         sampled: 1.0,
+        truncated: false,
         request: RecordedRequest::of(view.as_ref().unwrap(), policy, addresses),
         facts: RecordedFacts::of(&recording.into_said(), Some("pseudonym")),
         decision: RecordedDecision::of(&decision),

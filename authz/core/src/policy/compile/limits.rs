@@ -23,6 +23,8 @@ const MAX_KEYS: u32 = 100_000_000;
 const LONGEST_BURST: Duration = Duration::from_secs(10 * 366 * 86_400);
 /// The name of the limit of preflights, which every policy has.
 const PREFLIGHT: &str = "preflight";
+/// The name of the limit of requests that no other limit counts, which every policy has.
+const NOISE: &str = "noise";
 
 impl Compiler<'_, '_, '_> {
     pub(super) fn limit(&mut self, name: &str, limit: &LimitDocument) -> LimitRule {
@@ -30,6 +32,9 @@ impl Compiler<'_, '_, '_> {
         self.name("limit", name, &path);
         if name == PREFLIGHT {
             self.error(&path, "`preflight` is the limit of `limiter.preflight_rate`; choose another name");
+        }
+        if name == NOISE {
+            self.error(&path, "`noise` is the limit of `limiter.noise_rate`; choose another name");
         }
         let key = limit.key.as_slice().to_vec();
         if key.is_empty() {
@@ -200,9 +205,19 @@ impl Compiler<'_, '_, '_> {
 
     pub(super) fn preflight_limit(&mut self) -> Arc<LimitRule> {
         let rate = self.document.limiter.as_ref().and_then(|limiter| limiter.preflight_rate.clone());
-        let quota = self.quota(rate.as_deref().unwrap_or("600/min"), None, &[Key("limiter"), Key("preflight_rate")]);
+        self.built_in(PREFLIGHT, rate.as_deref(), "preflight_rate")
+    }
+
+    pub(super) fn noise_limit(&mut self) -> Arc<LimitRule> {
+        let rate = self.document.limiter.as_ref().and_then(|limiter| limiter.noise_rate.clone());
+        self.built_in(NOISE, rate.as_deref(), "noise_rate")
+    }
+
+    /// A limit on addresses that every policy has; a sixth of what the rate gives in its period may come at once.
+    fn built_in(&mut self, name: &str, rate: Option<&str>, field: &str) -> Arc<LimitRule> {
+        let quota = self.quota(rate.unwrap_or("600/min"), None, &[Key("limiter"), Key(field)]);
         Arc::new(LimitRule {
-            name: PREFLIGHT.into(),
+            name: name.into(),
             key: vec![LimitKeyPart::ClientIp],
             quota: Quota { burst: quota.count.div_ceil(6).max(1), ..quota },
             tiers: BTreeMap::new(),

@@ -19,6 +19,10 @@ pub struct LimiterDocument {
     /// The per-address limit of preflights, which are answered before anything else is known; `600/min` by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub preflight_rate: Option<String>,
+    /// The per-address limit of requests that are refused before any other limit has counted them: malformed, from an
+    /// origin or network that is not allowed, without a route, with another method; `600/min` by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub noise_rate: Option<String>,
 }
 
 /// Where limits are counted.
