@@ -58,8 +58,10 @@ pub async fn run(config: ServeConfig) -> Result<()> {
     }
     let policy = PolicySource::load(&config.policy, &mut registry).map_err(UsageError)?;
     let snapshot = policy.current();
+    let redis_url = config.redis_url()?;
+    let limit_secret = grant_keys.derive(b"docsgate limit keys v1");
     let limits =
-        Limiter::start(&snapshot.limiter, config.redis_url()?.as_deref(), &mut registry).map_err(UsageError)?;
+        Limiter::start(&snapshot.limiter, redis_url.as_deref(), &limit_secret, &mut registry).map_err(UsageError)?;
     let database = database.map(|urls| Database::new(&urls));
     let told = Invalidations::new();
     let api_keys = ApiKeys::new(database.clone(), Arc::clone(&told), &snapshot.entitlements);

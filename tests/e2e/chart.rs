@@ -1,6 +1,7 @@
 //! The chart, for every values file and every switch: rendered by the real Helm, held against published schemas, against
 //! itself and against what the binaries accept; and its pod, started as the kubelet would start it.
 
+mod client_address;
 mod contradictions;
 mod lines_up;
 mod pod;

@@ -29,6 +29,8 @@ pub struct ClientIpPolicy {
     pub trust: Trust,
     /// A header with the address alone, in lower case; used only when the peer is a trusted proxy.
     pub header: Option<String>,
+    /// Envoy appends its peer to `X-Forwarded-For` before it asks: that entry is not a hop.
+    pub envoy_appends: bool,
     /// Bits of an IPv6 address that make one client.
     pub ipv6_prefix: u8,
     /// Clients in these networks are refused.
@@ -44,7 +46,7 @@ impl ClientIpPolicy {
 
 impl Default for ClientIpPolicy {
     fn default() -> Self {
-        Self { trust: Trust::Hops(0), header: None, ipv6_prefix: 64, deny: Vec::new() }
+        Self { trust: Trust::Hops(0), header: None, envoy_appends: false, ipv6_prefix: 64, deny: Vec::new() }
     }
 }
 
@@ -81,7 +83,7 @@ impl ClientIp {
 /// Finds the client's address, or `None` when Envoy told no peer.
 pub fn client_ip(policy: &ClientIpPolicy, request: &RequestView) -> Option<ClientIp> {
     let peer = request.peer?.to_canonical();
-    let entries = forwarded_for(request, peer);
+    let entries = forwarded_for(request, policy.envoy_appends.then_some(peer));
     let address = match &policy.trust {
         // Fewer entries than hops: someone came around the proxies, and only the peer is known.
         Trust::Hops(0) => peer,
@@ -116,8 +118,9 @@ fn named_header(request: &RequestView, name: &str) -> Option<IpAddr> {
     request.headers.single(name).ok().flatten().and_then(parse_entry)
 }
 
-/// The entries of all `X-Forwarded-For` lines from the right, without the one that Envoy itself appended for its peer.
-fn forwarded_for(request: &RequestView, peer: IpAddr) -> Vec<Option<IpAddr>> {
+/// The entries of all `X-Forwarded-For` lines from the right, without the one that Envoy itself `appended` for its peer. An
+/// entry that merely equals the peer was written by a proxy, for a client that has the proxy's address: it is kept.
+fn forwarded_for(request: &RequestView, appended: Option<IpAddr>) -> Vec<Option<IpAddr>> {
     let lines: Vec<&[u8]> = request.headers.all("x-forwarded-for").collect();
     let mut entries: Vec<Option<IpAddr>> = lines
         .iter()
@@ -127,7 +130,7 @@ fn forwarded_for(request: &RequestView, peer: IpAddr) -> Vec<Option<IpAddr>> {
         .take(MAX_ENTRIES)
         .map(|entry| std::str::from_utf8(entry).ok().and_then(parse_entry))
         .collect();
-    if entries.first() == Some(&Some(peer)) {
+    if appended.is_some() && entries.first() == Some(&appended) {
         entries.remove(0);
     }
     entries

@@ -29,6 +29,8 @@ pub struct CorsProfile {
     pub name: String,
     /// Who may read.
     pub origins: OriginSet,
+    /// Who else may read, without credentials.
+    pub anonymous: OriginSet,
     /// Methods that a preflight may ask for.
     pub methods: Names,
     /// Request headers that a preflight may ask for.
@@ -50,6 +52,8 @@ pub enum CorsVerdict {
     NotCors,
     /// The origin may read the answer.
     Allowed,
+    /// The origin may read the answer to a request without cookies.
+    AllowedAnonymously,
     /// The origin may not.
     Refused,
 }
@@ -57,7 +61,29 @@ pub enum CorsVerdict {
 impl CorsProfile {
     /// Whether an origin may read answers of this profile.
     pub fn check(&self, origin: &Origin) -> CorsVerdict {
-        if self.origins.allows(origin) { CorsVerdict::Allowed } else { CorsVerdict::Refused }
+        if self.origins.allows(origin) {
+            CorsVerdict::Allowed
+        } else if self.anonymous.allows(origin) {
+            CorsVerdict::AllowedAnonymously
+        } else {
+            CorsVerdict::Refused
+        }
+    }
+
+    /// The pattern that lets an origin read, as written in a policy.
+    pub fn allowing(&self, origin: &Origin) -> Option<String> {
+        self.origins.allowing(origin).or_else(|| self.anonymous.allowing(origin))
+    }
+
+    /// Every pattern that lets somebody read, as written in a policy.
+    pub fn patterns(&self) -> Vec<String> {
+        let mut patterns = self.origins.patterns();
+        patterns.extend(self.anonymous.patterns());
+        patterns
+    }
+
+    fn with_credentials(&self, origin: &Origin) -> bool {
+        self.credentials && self.origins.allows(origin)
     }
 
     /// Headers for every answer to an allowed origin, refusals included: without them a browser cannot even read the
@@ -83,7 +109,7 @@ impl CorsProfile {
         let mut lines = self.shared_headers(origin);
         // With credentials a literal `*` means a method or header of that name, so what was asked for is echoed.
         let methods = match &self.methods {
-            Names::Any if self.credentials => method.to_owned(),
+            Names::Any if self.with_credentials(origin) => method.to_owned(),
             Names::Any => "*".to_owned(),
             Names::Listed(methods) => methods.join(", "),
         };
@@ -115,7 +141,7 @@ impl CorsProfile {
     fn shared_headers(&self, origin: &Origin) -> Vec<HeaderLine> {
         let allow = if self.origins.allows_any() && !self.credentials { "*".to_owned() } else { origin.to_string() };
         let mut lines = vec![("access-control-allow-origin", allow)];
-        if self.credentials {
+        if self.with_credentials(origin) {
             lines.push(("access-control-allow-credentials", "true".to_owned()));
         }
         lines

@@ -153,7 +153,7 @@ fn route<'a, F>(
             about.route = Some(Arc::clone(&nearest.name));
             let profile = nearest.cors.and_then(|index| case.policy.cors.get(index));
             if let (Some(profile), Some(origin)) = (profile, origin)
-                && profile.check(origin) == CorsVerdict::Allowed
+                && profile.check(origin) != CorsVerdict::Refused
             {
                 about.cors = profile.response_headers(origin);
             }

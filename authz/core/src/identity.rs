@@ -280,7 +280,7 @@ fn counts(request: &RequestView, cors: CorsVerdict) -> bool {
     let fetch_site = request.headers.single("sec-fetch-site").ok().flatten();
     match cors {
         CorsVerdict::Allowed => true,
-        CorsVerdict::Refused => false,
+        CorsVerdict::Refused | CorsVerdict::AllowedAnonymously => false,
         CorsVerdict::NotCors => matches!(fetch_site, Some("same-origin" | "same-site")),
     }
 }

@@ -36,6 +36,7 @@ use hottest::Hottest;
 use leases::Leases;
 use meters::Meters;
 use shared::{Away, Shared};
+use shared_key::Secret;
 
 /// The state of all limits.
 #[derive(Debug)]
@@ -98,20 +99,22 @@ pub struct LimitReport {
 }
 
 impl Limiter {
-    /// Starts without any state. Needs a runtime.
+    /// Starts without any state. Needs a runtime. `secret` hides in Redis whom a key counts; replicas that share limits
+    /// share it.
     ///
     /// # Errors
     /// When the policy asks for a backend that cannot be had.
     pub fn start(
         policy: &LimiterPolicy,
         redis_url: Option<&str>,
+        secret: &[u8; 32],
         registry: &mut Registry,
     ) -> Result<Arc<Self>, String> {
         if redis_url.is_none() && policy.backend == Some(LimiterBackend::Redis) {
             let remedy = "give --redis-url or --redis-url-file, or say `backend: memory`";
             return Err(format!("the policy says `limiter.backend: redis`, but there is no Redis URL; {remedy}"));
         }
-        let redis = redis_url.map(|url| Redis::start(url, registry)).transpose()?;
+        let redis = redis_url.map(|url| Redis::start(url, Secret::new(secret), registry)).transpose()?;
         Ok(Self::with(policy, redis, registry))
     }
 
@@ -210,8 +213,8 @@ fn share(charge: &Charge, replicas: u32) -> Charge {
 }
 
 impl Redis {
-    fn start(url: &str, registry: &mut Registry) -> Result<Self, String> {
-        let shared = Shared::start(url, registry)?;
+    fn start(url: &str, secret: Secret, registry: &mut Registry) -> Result<Self, String> {
+        let shared = Shared::start(url, secret, registry)?;
         let (fallbacks, leased) = (Counter::default(), Counter::default());
         registry.register(
             "docsgate_authz_limit_fallbacks",

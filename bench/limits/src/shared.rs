@@ -52,7 +52,7 @@ async fn limiter(redis: &Redis, lease: u32, timeout: Duration) -> Result<(Arc<Li
         ..LimiterPolicy::default()
     };
     let mut registry = Registry::default();
-    let limiter = Limiter::start(&policy, Some(&redis.url()), &mut registry).map_err(anyhow::Error::msg)?;
+    let limiter = Limiter::start(&policy, Some(&redis.url()), &[7; 32], &mut registry).map_err(anyhow::Error::msg)?;
     let deadline = Instant::now() + Duration::from_secs(10);
     while limiter.report().counted_in != "redis" {
         anyhow::ensure!(Instant::now() < deadline, "Redis is not used");

@@ -34,7 +34,7 @@ impl Coverage {
             add("corpus", corpus.name.to_string());
         }
         for profile in &policy.cors {
-            for pattern in profile.origins.patterns() {
+            for pattern in profile.patterns() {
                 add("origin", format!("{}: {pattern}", profile.name));
             }
         }
@@ -72,7 +72,7 @@ impl Coverage {
             .and_then(|name| policy.router.routes().iter().find(|route| *route.name == *name));
         let profile = route.and_then(|route| route.cors).and_then(|index| policy.cors.get(index));
         if let (Some(origin), Some(profile)) = (origin, profile)
-            && let Some(pattern) = profile.origins.allowing(&origin)
+            && let Some(pattern) = profile.allowing(&origin)
         {
             hit("origin", format!("{}: {pattern}", profile.name), refused);
         }

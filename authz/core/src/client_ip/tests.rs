@@ -19,6 +19,10 @@ fn proxies(networks: &[&str], header: Option<&str>) -> ClientIpPolicy {
     ClientIpPolicy { trust: Trust::Proxies(networks), header: header.map(str::to_owned), ..ClientIpPolicy::default() }
 }
 
+fn appending(policy: ClientIpPolicy) -> ClientIpPolicy {
+    ClientIpPolicy { envoy_appends: true, ..policy }
+}
+
 const XFF: &str = "x-forwarded-for";
 
 #[test]
@@ -30,14 +34,23 @@ fn no_hop_means_the_peer_whatever_is_claimed() {
 #[test]
 fn hops_count_from_the_right_without_envoys_own_entry() {
     let line = "6.6.6.6, 198.51.100.1, 10.0.0.2, 10.0.0.3";
-    assert_eq!(find(&hops(1), "10.0.0.3", &[(XFF, line)]), "10.0.0.2");
-    assert_eq!(find(&hops(2), "10.0.0.3", &[(XFF, line)]), "198.51.100.1");
+    assert_eq!(find(&appending(hops(1)), "10.0.0.3", &[(XFF, line)]), "10.0.0.2");
+    assert_eq!(find(&appending(hops(2)), "10.0.0.3", &[(XFF, line)]), "198.51.100.1");
     assert_eq!(
-        find(&hops(2), "10.0.0.3", &[(XFF, "6.6.6.6, 198.51.100.1"), (XFF, "10.0.0.2, 10.0.0.3")]),
+        find(&appending(hops(2)), "10.0.0.3", &[(XFF, "6.6.6.6, 198.51.100.1"), (XFF, "10.0.0.2, 10.0.0.3")]),
         "198.51.100.1"
     );
     // Envoy did not append: the last entry is the ingress's.
     assert_eq!(find(&hops(1), "10.0.0.3", &[(XFF, "6.6.6.6, 198.51.100.1")]), "198.51.100.1");
+}
+
+/// A client on the proxy's own machine, or behind the same address: its entry equals the peer and is all that is true.
+#[test]
+fn an_entry_that_equals_the_peer_is_a_hop_unless_envoy_appended_it() {
+    let line = [(XFF, "6.6.6.6, 10.0.0.3")];
+    assert_eq!(find(&hops(1), "10.0.0.3", &line), "10.0.0.3");
+    assert_eq!(find(&hops(2), "10.0.0.3", &[(XFF, "6.6.6.6, 10.0.0.3, 10.0.0.3")]), "10.0.0.3");
+    assert_eq!(find(&appending(hops(1)), "10.0.0.3", &[(XFF, "6.6.6.6, 10.0.0.3, 10.0.0.3")]), "10.0.0.3");
 }
 
 #[test]

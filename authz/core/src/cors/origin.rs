@@ -194,6 +194,11 @@ impl OriginSet {
         self.any
     }
 
+    /// Whether the opaque origin is.
+    pub fn allows_null(&self) -> bool {
+        self.null
+    }
+
     /// Every pattern, as written in a policy.
     pub fn patterns(&self) -> Vec<String> {
         let mut texts: Vec<String> = self.exact.iter().cloned().collect();

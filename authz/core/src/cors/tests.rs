@@ -138,6 +138,7 @@ fn profile(origins: &[&str], credentials: bool, any: bool) -> CorsProfile {
     CorsProfile {
         name: "docs".into(),
         origins: set(origins),
+        anonymous: OriginSet::default(),
         methods: names(&["GET", "POST"]),
         headers: names(&["authorization", "content-type"]),
         expose: vec!["x-request-id".into()],
@@ -218,5 +219,23 @@ proptest! {
     #[test]
     fn no_text_panics(text in "\\PC{0,80}") {
         let _ = (Origin::parse(&text), OriginPattern::parse(&text), is_header_list(&text));
+    }
+}
+
+/// Another site that the operator trusts less: it reads what anybody may, and its cookies never count.
+#[test]
+fn an_anonymous_origin_gets_no_credentials() {
+    let mut profile = profile(&["https://docs.example.org"], true, true);
+    profile.anonymous = set(&["https://*.preview.example.org"]);
+    let origin = |text: &str| Origin::parse(text).unwrap();
+    let (docs, preview) = (origin("https://docs.example.org"), origin("https://pr-7.preview.example.org"));
+    assert_eq!(profile.check(&docs), CorsVerdict::Allowed);
+    assert_eq!(profile.check(&preview), CorsVerdict::AllowedAnonymously);
+    let has = |lines: &[HeaderLine], name: &str| lines.iter().any(|(line, _)| *line == name);
+    for (origin, credentials) in [(&docs, true), (&preview, false)] {
+        for lines in [profile.response_headers(origin), profile.preflight_headers(origin, "GET", None, false)] {
+            assert!(has(&lines, "access-control-allow-origin"));
+            assert_eq!(has(&lines, "access-control-allow-credentials"), credentials, "{origin}");
+        }
     }
 }

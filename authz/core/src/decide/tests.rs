@@ -73,6 +73,7 @@ fn policy() -> Snapshot {
         cors: vec![CorsProfile {
             name: "docs".into(),
             origins: OriginSet::new([OriginPattern::parse(ORIGIN).unwrap()], false),
+            anonymous: OriginSet::default(),
             methods: Names::Listed(vec!["GET".into(), "POST".into()]),
             headers: Names::Listed(vec!["authorization".into()]),
             expose: DEFAULT_EXPOSED.map(str::to_owned).into(),

@@ -94,8 +94,7 @@ pub enum Mode {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "snake_case")]
 pub struct ClientIpDocument {
-    /// Number of proxies in front of Envoy that append to `X-Forwarded-For`. Envoy's own entry is not counted.
-    /// Excludes `trusted_proxies`.
+    /// Number of proxies in front of Envoy that append to `X-Forwarded-For`. Excludes `trusted_proxies`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trusted_hops: Option<u8>,
     /// Networks (CIDR) of the proxies in front of Envoy: entries of `X-Forwarded-For` are passed over from the right
@@ -106,6 +105,10 @@ pub struct ClientIpDocument {
     /// `trusted_proxies`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub header: Option<String>,
+    /// Whether Envoy itself appends its peer to `X-Forwarded-For` before it asks, as it does without `skip_xff_append:
+    /// true`; that entry is then no hop. The shipped bootstraps do not append. Default: false.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub envoy_appends: Option<bool>,
     /// Bits of an IPv6 address that make one client; 64 by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ipv6_prefix: Option<u8>,
@@ -120,6 +123,10 @@ pub struct ClientIpDocument {
 pub struct CorsDocument {
     /// Origins that may read responses: `https://docs.example.org`, `https://*.example.org` (one or more labels) or `*`.
     pub allow_origins: Vec<String>,
+    /// Further origins that may read responses, but as nobody in particular: browsers are told to send no cookies, and a
+    /// cookie that comes all the same does not count. For sites that anybody may publish, such as previews.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub anonymous_origins: Vec<String>,
     /// Methods that a preflight may ask for; `*` for any. Default: the methods of the route.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub allow_methods: Vec<String>,

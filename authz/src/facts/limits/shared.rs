@@ -32,7 +32,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::shared_key::shared_key;
+use super::shared_key::{Secret, shared_key};
 
 /// Failures in a row after which the connection is given up.
 const PATIENCE: u32 = 3;
@@ -61,6 +61,7 @@ struct FailureLabels {
 /// A Redis that may be there.
 pub(super) struct Shared {
     client: redis::Client,
+    secret: Secret,
     script: Script,
     link: ArcSwapOption<MultiplexedConnection>,
     failures: AtomicU32,
@@ -79,12 +80,13 @@ impl std::fmt::Debug for Shared {
 
 impl Shared {
     /// Begins to connect. Needs a runtime.
-    pub(super) fn start(url: &str, registry: &mut Registry) -> Result<Arc<Self>, String> {
+    pub(super) fn start(url: &str, secret: Secret, registry: &mut Registry) -> Result<Arc<Self>, String> {
         // The text of the error may repeat the URL, and with it the password.
         let expected = "expected redis[s]://[USER:PASSWORD@]HOST[:PORT][/DATABASE] or unix:///PATH";
         let client = redis::Client::open(url).map_err(|_| format!("the Redis URL cannot be used; {expected}"))?;
         let shared = Arc::new(Self {
             client,
+            secret,
             script: Script::new(include_str!("charge.lua")),
             link: ArcSwapOption::empty(),
             failures: AtomicU32::new(0),
@@ -129,7 +131,7 @@ impl Shared {
         let mut connection = MultiplexedConnection::clone(&link);
         let mut call = self.script.prepare_invoke();
         for (charge, extra) in charges.iter().zip(extra) {
-            call.key(shared_key(charge));
+            call.key(shared_key(charge, &self.secret));
             call.arg(interval_micros(charge)).arg(charge.quota.burst).arg(charge.cost).arg(*extra);
             call.arg(u8::from(charge.rule.shadow));
         }

@@ -15,16 +15,8 @@ use crate::{
 impl Compiler<'_, '_, '_> {
     pub(super) fn cors(&mut self, name: &str, profile: &CorsDocument) -> CorsProfile {
         self.name("CORS profile", name, &[Key("cors"), Key(name)]);
-        let mut patterns = Vec::with_capacity(profile.allow_origins.len());
-        for (index, text) in profile.allow_origins.iter().enumerate() {
-            match OriginPattern::parse(text) {
-                Ok(pattern) => patterns.push(pattern),
-                Err(error) => {
-                    let path = [Key("cors"), Key(name), Key("allow_origins"), Index(index)];
-                    self.error(&path, format!("the origin `{text}` is refused: {error}"));
-                }
-            }
-        }
+        let mut patterns = self.origins(name, "allow_origins", &profile.allow_origins);
+        let anonymous = self.origins(name, "anonymous_origins", &profile.anonymous_origins);
         if self.document.allow_env_overrides == Some(true) {
             for text in self
                 .overrides
@@ -42,7 +34,7 @@ impl Compiler<'_, '_, '_> {
             }
         }
         let null = profile.allow_null_origin == Some(true);
-        if patterns.is_empty() && !null && self.document.allow_nothing != Some(true) {
+        if patterns.is_empty() && anonymous.is_empty() && !null && self.document.allow_nothing != Some(true) {
             self.error(
                 &[Key("cors"), Key(name), Key("allow_origins")],
                 "no origin is allowed, so every browser would be refused; list at least one",
@@ -76,6 +68,7 @@ impl Compiler<'_, '_, '_> {
         CorsProfile {
             name: name.to_owned(),
             origins: OriginSet::new(patterns, null),
+            anonymous: OriginSet::new(anonymous, false),
             methods,
             headers,
             expose,
@@ -86,6 +79,20 @@ impl Compiler<'_, '_, '_> {
             }),
             private_network: profile.allow_private_network == Some(true),
         }
+    }
+
+    fn origins(&mut self, profile: &str, field: &str, texts: &[String]) -> Vec<OriginPattern> {
+        let mut patterns = Vec::with_capacity(texts.len());
+        for (index, text) in texts.iter().enumerate() {
+            match OriginPattern::parse(text) {
+                Ok(pattern) => patterns.push(pattern),
+                Err(error) => {
+                    let path = [Key("cors"), Key(profile), Key(field), Index(index)];
+                    self.error(&path, format!("the origin `{text}` is refused: {error}"));
+                }
+            }
+        }
+        patterns
     }
 
     pub(super) fn names<'p>(

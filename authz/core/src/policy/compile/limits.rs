@@ -147,7 +147,13 @@ impl Compiler<'_, '_, '_> {
             Trust::Proxies(networks)
         };
         let deny = self.networks(&document.deny, |index| [Key("client_ip"), Key("deny"), Index(index)].into());
-        ClientIpPolicy { trust, header: document.header.map(|name| name.to_ascii_lowercase()), ipv6_prefix, deny }
+        ClientIpPolicy {
+            trust,
+            header: document.header.map(|name| name.to_ascii_lowercase()),
+            envoy_appends: document.envoy_appends == Some(true),
+            ipv6_prefix,
+            deny,
+        }
     }
 
     pub(super) fn limiter(&mut self) -> LimiterPolicy {

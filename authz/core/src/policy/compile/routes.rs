@@ -129,13 +129,17 @@ impl Compiler<'_, '_, '_> {
                 .iter()
                 .filter_map(|issuer| issuers.get(*issuer))
                 .any(|issuer| issuer.token_from.iter().any(|source| matches!(source, TokenSource::Cookie(_))));
-        if takes_cookies
-            && profile
-                .and_then(|index| cors.get(index))
-                .is_some_and(|cors| cors.credentials && cors.origins.allows_any())
-        {
-            let message = "any site could read members' answers: this route takes cookies and its CORS profile allows `*` with credentials";
-            self.error(&[Key("routes"), Index(index), Key("cors")], message);
+        let with_credentials = profile.and_then(|index| cors.get(index)).filter(|cors| cors.credentials);
+        if let Some(cors) = with_credentials.filter(|_| takes_cookies) {
+            // A sandboxed frame on any site has the origin `null`.
+            for (allows, what) in [(cors.origins.allows_any(), "*"), (cors.origins.allows_null(), "null")] {
+                if allows {
+                    let message = format!(
+                        "any site could read members' answers: this route takes cookies and its CORS profile allows `{what}` with credentials"
+                    );
+                    self.error(&[Key("routes"), Index(index), Key("cors")], message);
+                }
+            }
         }
         Route {
             name: route.name.as_str().into(),

@@ -141,6 +141,32 @@ fn star_with_credentials_on_a_cookie_route_is_refused() {
     assert!(refused(&[&open]).contains("any site could read members' answers"));
 }
 
+/// Any site can put a sandboxed frame on its page, whose origin is `null`.
+#[test]
+fn null_with_credentials_on_a_cookie_route_is_refused() {
+    let open =
+        DEV.replace("    allow_credentials: true\n", "    allow_credentials: true\n    allow_null_origin: true\n");
+    let found = refused(&[&open]);
+    assert!(found.contains("allows `null` with credentials"), "{found}");
+    let without_cookies = open.replace(", {cookie: __Secure-docs}", "");
+    assert!(compile(&files(&[&without_cookies]), &Overrides::default()).is_ok());
+    let without_credentials = open.replace("allow_credentials: true", "allow_credentials: false");
+    assert!(compile(&files(&[&without_credentials]), &Overrides::default()).is_ok());
+}
+
+#[test]
+fn a_route_that_counts_nobody_before_the_token_is_a_warning() {
+    let only_callers = DEV.replace("limits: [flood, flood-net, caller]", "limits: [caller]");
+    let found = render(&compile(&files(&[&only_callers]), &Overrides::default()).unwrap().warnings);
+    assert!(found.contains("route `search` counts nobody before it looks at a token"), "{found}");
+}
+
+#[test]
+fn origins_without_credentials_are_checked_like_the_others() {
+    let wrong = DEV.replace("    anonymous_origins:\n", "    anonymous_origins:\n      - https://a/b\n");
+    assert!(refused(&[&wrong]).contains("the origin `https://a/b` is refused"));
+}
+
 proptest::proptest! {
     #[test]
     fn no_text_panics(text in "[a-z:\\[\\]{},\\-#&*!|>'\" \n\t0-9]{0,200}") {

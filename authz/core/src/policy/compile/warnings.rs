@@ -24,6 +24,7 @@ impl Compiler<'_, '_, '_> {
         self.unused_limits_and_profiles(routes, limits);
         self.unused_corpora_and_issuers(routes, corpora, issuers);
         self.unlimited_members(routes, corpora);
+        self.free_refusals(routes, issuers);
         self.shadowed_routes(routes);
     }
 
@@ -86,6 +87,22 @@ impl Compiler<'_, '_, '_> {
                 let message = format!("route `{}` serves members without any limit on a member", route.name);
                 let help = "add a limit whose key is `caller` or `member`";
                 self.warn(&[Key("routes"), Index(index)], message, help);
+            }
+        }
+    }
+
+    /// Where only callers are counted, a token that does not verify is counted by nothing but the limit of noise.
+    fn free_refusals(&mut self, routes: &[Route], issuers: &[Arc<Issuer>]) {
+        let anybody_known = !issuers.is_empty() || self.document.api_keys.is_some();
+        for (index, route) in routes.iter().enumerate() {
+            let only_callers = route.flood_limits.is_empty() && !route.caller_limits.is_empty();
+            if anybody_known && only_callers && route.corpus != RouteCorpus::None {
+                let message = format!(
+                    "route `{}` counts nobody before it looks at a token: its 401s cost next to nothing",
+                    route.name
+                );
+                let help = "add a limit on addresses, whose key is `client_ip`, without tiers";
+                self.warn(&[Key("routes"), Index(index), Key("limits")], message, help);
             }
         }
     }
