@@ -45,6 +45,8 @@ pub(crate) struct Wanted {
     pub(crate) authz_extra: Vec<String>,
     /// Redis, for shared limits.
     pub(crate) redis_url: Option<String>,
+    /// The grant keys, for gates that are replicas of each other.
+    pub(crate) grant_key: Option<&'static str>,
     /// Changes to the text of the policy.
     pub(crate) policy: Option<fn(&str) -> String>,
     /// A policy of its own, in the place of the tests' one.
@@ -62,6 +64,9 @@ impl Gate {
         let text = wanted.policy_text.unwrap_or_else(|| fs::read_to_string(data.join("policy.yaml")).unwrap());
         let policy = folder.path().join("written-policy.yaml");
         fs::write(&policy, wanted.policy.map_or(text.clone(), |change| change(&text))).unwrap();
+        if let Some(key) = wanted.grant_key {
+            fs::write(folder.path().join("grant.keys"), key).unwrap();
+        }
         let [public, member] =
             wanted.docs.unwrap_or_else(|| ["public", "member"].map(|corpus| data.join("docs").join(corpus)));
         let docs = [("public", public), ("member", member)].map(|(corpus, folder)| Docs {
