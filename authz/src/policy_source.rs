@@ -70,16 +70,21 @@ pub struct Rejection {
     pub findings: String,
 }
 
+/// What the environment adds, where the policy permits it: the same for `serve` and for every command that reads a policy.
+pub fn overrides_of_environment() -> Overrides {
+    Overrides {
+        allow_origins: std::env::var("CORS_ALLOW_ORIGIN").ok(),
+        trusted_proxies: std::env::var("FORWARDED_ALLOW_IPS").ok(),
+    }
+}
+
 impl PolicySource {
     /// Loads the policy for the first time.
     ///
     /// # Errors
     /// The findings, rendered; or why the files cannot be read.
     pub fn load(path: &Path, registry: &mut Registry) -> Result<Arc<Self>, String> {
-        let overrides = Overrides {
-            allow_origins: std::env::var("CORS_ALLOW_ORIGIN").ok(),
-            trusted_proxies: std::env::var("FORWARDED_ALLOW_IPS").ok(),
-        };
+        let overrides = overrides_of_environment();
         let files = read(path)?;
         let compiled = compile(&files, &overrides).map_err(|findings| diagnostic::render(&findings))?;
         for warning in &compiled.warnings {

@@ -40,6 +40,32 @@ fn authz_accepts_every_shipped_policy() {
     assert!(seen > 0);
 }
 
+/// What `serve` adds from the environment, the commands that try a policy add too: otherwise they would tell of another policy.
+#[test]
+fn every_command_sees_the_policy_that_the_environment_makes() {
+    let folder = tempfile::tempdir().unwrap();
+    let policy = folder.path().join("policy.yaml");
+    let dev = fs::read_to_string(paths::repository().unwrap().join("policies/dev/policy.yaml")).unwrap();
+    fs::write(&policy, dev.replace("kind: Policy\n", "kind: Policy\nallow_env_overrides: true\n")).unwrap();
+    let policy = policy.to_str().unwrap();
+    let run = |arguments: &[&str], origins: Option<&str>| {
+        let mut command = Command::new(paths::binary("authz").unwrap());
+        hermetic(&mut command).args(arguments).envs(origins.map(|origins| ("CORS_ALLOW_ORIGIN", origins)));
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice::<serde_json::Value>(&output.stdout).unwrap()
+    };
+    let check = ["check", "--output", "json", policy];
+    let url = "http://127.0.0.1:8080/api/docs-search?q=x";
+    let explain =
+        ["explain", "--output", "json", "--policy", policy, "--url", url, "-H", "origin: https://extra.example"];
+    let extra = Some("https://extra.example");
+
+    assert_ne!(run(&check, None)["policies"][0]["version"], run(&check, extra)["policies"][0]["version"]);
+    assert!(run(&explain, None).to_string().contains("origin_not_allowed"));
+    assert!(!run(&explain, extra).to_string().contains("origin_not_allowed"));
+}
+
 #[test]
 fn a_policy_edit_takes_effect_without_a_restart_and_a_broken_one_changes_nothing() {
     let mut gate = Gate::start();

@@ -1,5 +1,8 @@
 //! `cargo xtask tidy`: what no compiler checks.
 
+mod threats;
+
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -55,6 +58,7 @@ fn tracked(root: &Path) -> Result<Vec<PathBuf>> {
 
 fn check(root: &Path, files: &[PathBuf]) -> Result<Vec<String>> {
     let mut findings = Vec::new();
+    let mut tests = BTreeSet::new();
     for file in files {
         let path = root.join(file);
         let Ok(bytes) = fs::read(&path) else { continue }; // deleted, not yet committed
@@ -62,6 +66,9 @@ fn check(root: &Path, files: &[PathBuf]) -> Result<Vec<String>> {
         let shown = file.display();
         let is = |ending: &str| file.extension().is_some_and(|found| found == ending);
         let generated = text.lines().take(3).any(|line| line.contains("@generated"));
+        if is("rs") {
+            tests.extend(threats::tests(&text).map(str::to_owned));
+        }
         if is("rs") && !generated {
             let lines = text.lines().count();
             let waiting = TO_BE_SPLIT.iter().find(|(known, _)| file == Path::new(known));
@@ -87,6 +94,7 @@ fn check(root: &Path, files: &[PathBuf]) -> Result<Vec<String>> {
             unpinned_actions(file, &text, &mut findings);
         }
     }
+    threats::check(root, &tests, &mut findings);
     Ok(findings)
 }
 
@@ -195,6 +203,26 @@ mod tests {
         {
             assert_eq!(is_workflow(Path::new(name)), is, "{name}");
         }
+    }
+
+    #[test]
+    fn a_threat_without_a_test_is_found() {
+        let root = tempfile::tempdir().unwrap();
+        fs::create_dir_all(root.path().join("docs/public")).unwrap();
+        let page =
+            "| | threat | shown by |\n| --- | --- | --- |\n| T | a | `is_there`, `is_gone` |\n| ID | b | hope |\n";
+        let code = "#[test]\nfn is_there() {}\nfn is_gone() {}\n";
+        for (name, text) in [("docs/public/security.md", page), ("tests.rs", code)] {
+            fs::write(root.path().join(name), text).unwrap();
+        }
+        let files = ["docs/public/security.md", "tests.rs"].map(PathBuf::from);
+        assert_eq!(
+            check(root.path(), &files).unwrap(),
+            [
+                "docs/public/security.md:3: there is no test `is_gone`",
+                "docs/public/security.md:4: the threat names no test that shows its defence"
+            ]
+        );
     }
 
     #[test]

@@ -168,8 +168,6 @@ pub enum Undecided {
     Entitlements,
     /// The limits could not be asked.
     Limits,
-    /// The decision took longer than its deadline.
-    Deadline,
     /// The grant could not be signed.
     Grant,
 }

@@ -96,7 +96,6 @@ fn refused(
             }
             Undecided::Entitlements => "bring the database back, or raise `entitlements.max_stale`".to_owned(),
             Undecided::Limits => "give the gate more time (`--deadline-ms`) or less to do".to_owned(),
-            Undecided::Deadline => "find what is slow in the traces; the decision ran out of time".to_owned(),
             Undecided::Grant => "check the grant key file".to_owned(),
         },
         Refusal::Malformed(_) | Refusal::MalformedOrigin | Refusal::MalformedPreflight => refusal.detail(),

@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::Result;
 use authz_core::policy::{
-    Diagnostic, Overrides, PolicyText, compile,
+    Diagnostic, PolicyText, compile,
     diagnostic::{Severity, render},
     manifest,
 };
@@ -52,7 +52,7 @@ pub fn run(args: &CheckArgs) -> Result<ExitCode> {
         match policies(path)? {
             Ok(policies) => {
                 for files in policies {
-                    match compile(&files, &Overrides::default()) {
+                    match compile(&files, &policy_source::overrides_of_environment()) {
                         Ok(compiled) => {
                             findings.extend(compiled.warnings);
                             good.push(Good {

@@ -14,7 +14,7 @@ use authz_core::{
     decision::{Trace, TraceStep},
     explain::remedy,
     facts::immediately,
-    policy::{Overrides, PolicyText, Snapshot, compile, diagnostic::render, document::OneOrMany},
+    policy::{PolicyText, Snapshot, compile, diagnostic::render, document::OneOrMany},
     record::{DecisionRecord, RecordedDecision, ReplayedFacts},
     time::Timestamp,
 };
@@ -79,7 +79,7 @@ enum Subject {
 /// When something cannot be read.
 pub async fn run(args: ExplainArgs) -> Result<ExitCode> {
     let files = policy_source::read(&args.policy).map_err(UsageError)?;
-    let policy = compile(&files, &Overrides::default())
+    let policy = compile(&files, &policy_source::overrides_of_environment())
         .map_err(|found| UsageError(format!("the policy is refused\n\n{}", render(&found))))?
         .snapshot;
     let explained = match subject(&args).await? {

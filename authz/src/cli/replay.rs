@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::{Context, Result, anyhow};
 use authz_core::{
-    policy::{Overrides, Snapshot, compile, diagnostic::render},
+    policy::{Snapshot, compile, diagnostic::render},
     record::DecisionRecord,
     replay::{Replay, Summary},
 };
@@ -59,7 +59,7 @@ fn parse_share(text: &str) -> Result<f64, String> {
 /// When a log or the policy cannot be read.
 pub fn run(args: &ReplayArgs) -> Result<ExitCode> {
     let files = policy_source::read(&args.policy).map_err(UsageError)?;
-    let policy = compile(&files, &Overrides::default())
+    let policy = compile(&files, &policy_source::overrides_of_environment())
         .map_err(|found| UsageError(format!("the policy is refused\n\n{}", render(&found))))?
         .snapshot;
     let summary = replay(&policy, &args.logs)?;

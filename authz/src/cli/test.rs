@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context, Result};
 use authz_core::{
     cases::{self, CaseResult, CasesDocument, Coverage},
-    policy::{Overrides, PolicyText, Snapshot, compile, diagnostic::render, document::OneOrMany},
+    policy::{PolicyText, Snapshot, compile, diagnostic::render, document::OneOrMany},
 };
 use clap::Args;
 
@@ -136,7 +136,7 @@ fn policy(path: &Path, document: &CasesDocument) -> Result<Snapshot> {
     for path in &paths {
         files.extend(policy_source::read(path).map_err(UsageError)?);
     }
-    match compile(&files, &Overrides::default()) {
+    match compile(&files, &policy_source::overrides_of_environment()) {
         Ok(compiled) => Ok(compiled.snapshot),
         Err(found) => Err(anyhow::anyhow!("the policy of {} is refused\n\n{}", path.display(), render(&found))),
     }

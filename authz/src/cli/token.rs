@@ -12,7 +12,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use authz_core::{
     identity::{TokenSource, jwks::KeySet, token},
-    policy::{Overrides, compile, diagnostic},
+    policy::{compile, diagnostic},
     time::Timestamp,
 };
 use aws_lc_rs::{rand::SystemRandom, signature::Ed25519KeyPair};
@@ -266,8 +266,8 @@ fn inspect(args: &InspectArgs) -> Result<ExitCode> {
 fn judge(args: &InspectArgs, text: &str) -> Result<Option<Result<String, String>>> {
     let (Some(policy), Some(jwks)) = (&args.policy, &args.jwks) else { return Ok(None) };
     let files = policy_source::read(policy).map_err(UsageError)?;
-    let compiled =
-        compile(&files, &Overrides::default()).map_err(|findings| UsageError(diagnostic::render(&findings)))?;
+    let compiled = compile(&files, &policy_source::overrides_of_environment())
+        .map_err(|findings| UsageError(diagnostic::render(&findings)))?;
     let keys = std::fs::read(jwks).with_context(|| format!("--jwks {}", jwks.display()))?;
     let keys = KeySet::parse(&keys).map_err(|fault| UsageError(format!("--jwks {}: {fault}", jwks.display())))?;
     let claimed = match token::claimed_issuer(text) {

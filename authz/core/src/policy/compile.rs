@@ -64,20 +64,32 @@ pub fn compile(files: &[PolicyText], overrides: &Overrides) -> Result<Compiled, 
             return Err(findings.into_sorted());
         }
     };
-    let snapshot =
-        Compiler { document: &document, tree: &tree, overrides, findings: &mut findings }.snapshot(version(files));
+    let permitted = document.allow_env_overrides == Some(true);
+    let version = version(files, permitted.then_some(overrides));
+    let snapshot = Compiler { document: &document, tree: &tree, overrides, findings: &mut findings }.snapshot(version);
     if findings.any_error() {
         return Err(findings.into_sorted());
     }
     Ok(Compiled { snapshot, warnings: findings.into_sorted() })
 }
 
-/// A short hash of names and contents: the same policy has the same version everywhere.
-fn version(files: &[PolicyText]) -> Arc<str> {
+/// A short hash of all that decides: names and contents of the files, and what the environment adds. The same policy has the
+/// same version everywhere, whatever folder it lies in.
+fn version(files: &[PolicyText], additions: Option<&Overrides>) -> Arc<str> {
     let mut hash = Sha256::new();
+    // With its length before it, no text can pass for the end of one and the beginning of the next.
+    let mut add = |text: &str| {
+        hash.update((text.len() as u64).to_le_bytes());
+        hash.update(text.as_bytes());
+    };
     for file in files {
-        hash.update(file.text.len().to_le_bytes());
-        hash.update(file.text.as_bytes());
+        add(file.name.rsplit('/').next().unwrap_or_default());
+        add(&file.text);
+    }
+    if let Some(Overrides { allow_origins, trusted_proxies }) = additions {
+        for addition in [allow_origins, trusted_proxies] {
+            add(addition.as_deref().unwrap_or_default());
+        }
     }
     hash.finalize().iter().take(6).map(|byte| format!("{byte:02x}")).collect::<String>().into()
 }

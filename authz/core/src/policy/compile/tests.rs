@@ -126,6 +126,22 @@ fn the_environment_adds_only_where_the_policy_permits() {
 }
 
 #[test]
+fn a_version_stands_for_all_that_decides_and_for_nothing_else() {
+    let of = |files: &[PolicyText], overrides: &Overrides| compile(files, overrides).unwrap().snapshot.version;
+    let named = |name: &str, text: &str| PolicyText { name: name.to_owned(), text: text.to_owned() };
+    let extra = Overrides { allow_origins: Some("https://extra.example".into()), trusted_proxies: None };
+    let nothing = Overrides::default();
+
+    let plain = of(&[named("/etc/policy/policy.yaml", DEV)], &nothing);
+    assert_eq!(plain, of(&[named("policies/dev/policy.yaml", DEV)], &nothing), "the folder decides nothing");
+    assert_ne!(plain, of(&[named("/etc/policy/other.yaml", DEV)], &nothing), "the name is part of a policy");
+    assert_eq!(plain, of(&[named("policy.yaml", DEV)], &extra), "what the policy does not permit is not added");
+
+    let open = [named("policy.yaml", &DEV.replace("kind: Policy", "kind: Policy\nallow_env_overrides: true"))];
+    assert_ne!(of(&open, &nothing), of(&open, &extra), "what the environment adds decides");
+}
+
+#[test]
 fn a_policy_that_would_refuse_everything_must_say_so() {
     let found = refused(&["apiVersion: docsgate/v1\nkind: Policy\n"]);
     assert!(found.contains("allow_nothing"), "{found}");
