@@ -24,7 +24,10 @@ use sqlx::{
     ConnectOptions, PgPool, Row,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
-use tokio::{sync::watch, time::timeout};
+use tokio::{
+    sync::{mpsc, watch},
+    time::timeout,
+};
 use url::Url;
 
 pub use self::read::{Answer, Unanswered};
@@ -200,8 +203,8 @@ struct Reading {
 /// The endpoints, and which of them reads go to.
 pub struct Database {
     endpoints: Vec<Endpoint>,
-    /// The endpoint in use; `None` while none can be used.
-    reading: Mutex<Option<Reading>>,
+    /// The endpoint in use; `None` while none can be used. Changes tell questions that wait to move.
+    reading: watch::Sender<Option<Reading>>,
     /// Where the primary was, and when: what tells the age of a standby.
     marks: Mutex<Marks>,
     newest_timeline: AtomicI64,
@@ -224,7 +227,7 @@ impl Database {
         });
         Arc::new(Self {
             endpoints: endpoints.collect(),
-            reading: Mutex::default(),
+            reading: watch::Sender::new(None),
             marks: Mutex::default(),
             newest_timeline: AtomicI64::new(0),
             switches: Counter::default(),
@@ -237,34 +240,48 @@ impl Database {
         meters::register(self, registry);
     }
 
-    /// Asks every endpoint who it is, for ever, and moves when the primary does.
+    /// Asks every endpoint who it is, for ever, and moves when the primary does. One that is silent keeps none of the others
+    /// waiting.
     pub async fn follow(self: Arc<Self>) {
+        let (said, mut answers) = mpsc::channel(self.endpoints.len().max(1));
+        for index in 0..self.endpoints.len() {
+            tokio::spawn(Arc::clone(&self).ask_again_and_again(index, said.clone()));
+        }
+        let began = Instant::now();
+        let mut asked = vec![false; self.endpoints.len()];
+        let mut roles = vec![None; self.endpoints.len()];
+        while let Some((index, role)) = answers.recv().await {
+            if let (Some(known), Some(asked)) = (roles.get_mut(index), asked.get_mut(index)) {
+                (*known, *asked) = (role, true);
+            }
+            // At the start the primary is given the time to answer after its standby.
+            if asked.iter().all(|asked| *asked) || began.elapsed() >= ANSWER {
+                self.elect(&roles);
+            }
+        }
+    }
+
+    async fn ask_again_and_again(self: Arc<Self>, index: usize, said: mpsc::Sender<(usize, Option<(Role, Instant)>)>) {
+        let Some(endpoint) = self.endpoints.get(index) else { return };
         let mut every = tokio::time::interval(EVERY);
         every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             every.tick().await;
-            self.elect().await;
+            let began = Instant::now();
+            let answer = role(&endpoint.probe).await.ok().map(|role| (role, began));
+            // A connection to read over is there before anybody needs it: to make one takes longer than a decision may.
+            // One that is being made counts.
+            if answer.is_some() && endpoint.pool.size() == 0 {
+                let pool = endpoint.pool.clone();
+                tokio::spawn(async move { pool.acquire().await.map(drop) });
+            }
+            if said.send((index, answer)).await.is_err() {
+                return;
+            }
         }
     }
 
-    async fn elect(&self) {
-        let mut roles: Vec<Option<(Role, Instant)>> = Vec::with_capacity(self.endpoints.len());
-        let mut asked = tokio::task::JoinSet::new();
-        for (index, endpoint) in self.endpoints.iter().enumerate() {
-            let pool = endpoint.probe.clone();
-            asked.spawn(async move {
-                let began = Instant::now();
-                (index, role(&pool).await.map(|role| (role, began)))
-            });
-            roles.push(None);
-        }
-        while let Some(answer) = asked.join_next().await {
-            if let Ok((index, Ok(role))) = answer
-                && let Some(slot) = roles.get_mut(index)
-            {
-                *slot = Some(role);
-            }
-        }
+    fn elect(&self, roles: &[Option<(Role, Instant)>]) {
         let primaries = roles.iter().flatten().filter(|(role, _)| !role.standby);
         let newest = primaries.map(|(role, _)| role.timeline).max().unwrap_or(0);
         let newest = self.newest_timeline.fetch_max(newest, Ordering::Relaxed).max(newest);
@@ -286,10 +303,11 @@ impl Database {
     }
 
     fn read_from(&self, chosen: Option<Reading>) {
-        let before = std::mem::replace(&mut *self.reading.lock().unwrap_or_else(PoisonError::into_inner), chosen);
+        let before = *self.reading.borrow();
         if before == chosen {
             return;
         }
+        self.reading.send_replace(chosen);
         if before.is_some_and(|before| chosen.is_none_or(|chosen| chosen.endpoint != before.endpoint)) {
             self.switches.inc();
         }
@@ -302,19 +320,14 @@ impl Database {
         }
     }
 
-    /// The endpoint that reads go to and whether it is a standby; `None` while no endpoint can be used.
-    fn reading(&self) -> Option<(&Endpoint, bool)> {
-        let reading = (*self.reading.lock().unwrap_or_else(PoisonError::into_inner))?;
-        Some((self.endpoints.get(reading.endpoint)?, reading.standby))
-    }
-
     fn marks(&self) -> MutexGuard<'_, Marks> {
         self.marks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The pool that reads go to; `None` while no endpoint can be used.
     pub fn pool(&self) -> Option<&PgPool> {
-        self.reading().map(|(endpoint, _)| &endpoint.pool)
+        let reading = (*self.reading.borrow())?;
+        self.endpoints.get(reading.endpoint).map(|endpoint| &endpoint.pool)
     }
 
     /// Whether a primary is in use, so that changes can be listened to.

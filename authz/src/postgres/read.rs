@@ -9,7 +9,7 @@ use sqlx::{
 };
 use tokio::time::timeout;
 
-use super::{Database, freshness::Replayed};
+use super::{Database, Reading, freshness::Replayed};
 
 /// Time for one question, once there is a connection.
 const ANSWER: Duration = Duration::from_secs(2);
@@ -46,13 +46,25 @@ impl Database {
     /// # Errors
     /// [`Unanswered`].
     pub async fn ask(&self, sql: &'static str, arguments: &[&str]) -> Result<Answer, Unanswered> {
-        let (endpoint, standby) = self.reading().ok_or(Unanswered::NoEndpoint)?;
+        let mut reading = self.reading.subscribe();
+        loop {
+            let chosen = (*reading.borrow_and_update()).ok_or(Unanswered::NoEndpoint)?;
+            // Whoever waits for an endpoint that is given up asks the next one.
+            tokio::select! {
+                answer = self.ask_endpoint(chosen, sql, arguments) => return answer,
+                _ = reading.changed() => {}
+            }
+        }
+    }
+
+    async fn ask_endpoint(&self, chosen: Reading, sql: &'static str, arguments: &[&str]) -> Result<Answer, Unanswered> {
+        let endpoint = self.endpoints.get(chosen.endpoint).ok_or(Unanswered::NoEndpoint)?;
         let mut lease = Lease::take(&endpoint.pool).await?;
         let answer = async {
-            if standby {
-                self.ask_standby(lease.connection()?, sql, arguments).await
-            } else {
-                ask_primary(lease.connection()?, sql, arguments).await
+            let connection = lease.connection()?;
+            match chosen.standby {
+                true => self.ask_standby(connection, sql, arguments).await,
+                false => ask_primary(connection, sql, arguments).await,
             }
         };
         let answer = timeout(ANSWER, answer).await.map_err(|_| Unanswered::Silent)?;
