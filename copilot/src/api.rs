@@ -3,6 +3,7 @@
 pub mod admin;
 pub mod chat;
 pub mod problem;
+pub mod room;
 pub mod search;
 pub mod stream;
 
@@ -55,8 +56,8 @@ pub struct Shared {
     pub unanswered: Unanswered,
     /// Spans of requests.
     pub traces: Traces,
-    /// Searches under way: the work is bounded by the machine, not by the clients.
-    pub searching: Arc<tokio::sync::Semaphore>,
+    /// Memory for searches under way.
+    pub room: room::Room,
     /// Streams under way, per caller.
     pub streams: stream::Streams,
 }
@@ -86,18 +87,19 @@ impl App {
         if indexes.is_empty() { Err(Problem::not_ready()) } else { Ok(indexes) }
     }
 
-    /// Runs `work` on a thread for work, when the machine has room for it.
+    /// Runs `work`, which takes `bytes` of memory at most, on a thread for work when there is room for it.
     ///
     /// # Errors
-    /// When it has none within the time that a reader waits, or the work broke off.
-    pub async fn work<T: Send + 'static>(&self, work: impl FnOnce(&Self) -> T + Send + 'static) -> Result<T, Problem> {
-        let waiting = Arc::clone(&self.searching).acquire_owned();
-        let Ok(Ok(permit)) = tokio::time::timeout(std::time::Duration::from_secs(2), waiting).await else {
-            return Err(Problem::busy());
-        };
+    /// When there is none within the time that a reader waits, or the work broke off.
+    pub async fn work<T: Send + 'static>(
+        &self,
+        bytes: u64,
+        work: impl FnOnce(&Self) -> T + Send + 'static,
+    ) -> Result<T, Problem> {
+        let place = self.room.take(bytes).await?;
         let app = self.clone();
         let done = tokio::task::spawn_blocking(move || {
-            let _permit = permit;
+            let _place = place;
             work(&app)
         });
         done.await.map_err(|_| Problem::internal())

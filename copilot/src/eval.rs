@@ -49,7 +49,7 @@ pub fn run(set: &TestSet, index: &Arc<LoadedIndex>, synonyms: &Synonyms, tuning:
     for (id, text) in &set.queries {
         let Some(relevant) = set.judgements.get(id) else { continue };
         let query = search::Query::parse(text, index.lexicon.language);
-        let ranking = search::rank::rank(&indexes, &query, synonyms, tuning)?;
+        let ranking = search::rank::rank(&indexes, &query, synonyms, tuning, &mut search::Budget::default())?;
         let mut ids: Vec<String> = Vec::new();
         for scored in ranking.scored.iter().take(DEPTH) {
             let id = set.id_of(index, scored.doc)?;

@@ -8,7 +8,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use crate::corpus::shelf::State;
+use crate::{corpus::shelf::State, search::Work};
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Route {
@@ -59,6 +59,9 @@ pub struct Metrics {
     grants: Counter,
     searches: Family<Corpus, Counter>,
     zero_results: Family<Corpus, Counter>,
+    postings: Histogram,
+    terms: Histogram,
+    truncated: Counter,
     answers: Family<Answered, Counter>,
     refusals: Family<Refusal, Counter>,
     switches: Family<Corpus, Counter>,
@@ -70,6 +73,9 @@ pub struct Metrics {
 /// Upper bounds of the durations' buckets.
 const SECONDS: [f64; 14] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0];
 
+/// Upper bounds of the work's buckets; the last ones are the most that is done ([`crate::search::budget::MOST`]).
+const WORK: [f64; 7] = [1e3, 1e4, 5e4, 2e5, 4e5, 1e6, 2e6];
+
 impl Default for Metrics {
     fn default() -> Self {
         let metrics = Self {
@@ -79,6 +85,9 @@ impl Default for Metrics {
             grants: Counter::default(),
             searches: Family::default(),
             zero_results: Family::default(),
+            postings: Histogram::new(WORK),
+            terms: Histogram::new(WORK),
+            truncated: Counter::default(),
             answers: Family::default(),
             refusals: Family::default(),
             switches: Family::default(),
@@ -98,6 +107,11 @@ impl Metrics {
         r.register("grant_refusals", "Requests without a valid grant", self.grants.clone());
         r.register("searches", "Searches by corpus", self.searches.clone());
         r.register("zero_results", "Searches that found nothing", self.zero_results.clone());
+        let help = "Entries of posting lists that a search or a question read";
+        r.register("search_postings", help, self.postings.clone());
+        r.register("search_terms", "Terms that a search or a question looked up or compared", self.terms.clone());
+        let help = "Searches and questions that were not searched for whole";
+        r.register("searches_truncated", help, self.truncated.clone());
         r.register("answers", "Answers by whether the documents carried them", self.answers.clone());
         r.register("artifact_refusals", "Artifacts not taken into service", self.refusals.clone());
         r.register("index_switches", "Indexes taken into service", self.switches.clone());
@@ -129,6 +143,17 @@ impl Metrics {
         self.searches.get_or_create(&label).inc();
         if total == 0 {
             self.zero_results.get_or_create(&label).inc();
+        }
+    }
+
+    /// The work of a search, or of the search for an answer.
+    pub fn worked(&self, work: Work, truncated: bool) {
+        #[expect(clippy::cast_precision_loss, reason = "at most millions")]
+        let (postings, terms) = (work.postings as f64, work.terms as f64);
+        self.postings.observe(postings);
+        self.terms.observe(terms);
+        if truncated {
+            self.truncated.inc();
         }
     }
 

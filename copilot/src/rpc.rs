@@ -86,6 +86,7 @@ impl Retrieval for Service {
         };
         Ok(Response::new(SearchResponse {
             total: found.total as u64,
+            truncated: found.truncated,
             hits: found.hits.into_iter().map(hit).collect(),
             provenance: Some(provenance.into()),
         }))
@@ -118,6 +119,7 @@ impl Retrieval for Service {
         parts.push(Part::Done(Done {
             grounded: body.answer.grounded,
             nearest: body.answer.nearest.into_iter().map(page).collect(),
+            truncated: body.truncated,
             provenance: Some(body.provenance.into()),
         }));
         let stream = tokio_stream::iter(parts.into_iter().map(move |part| {

@@ -1,7 +1,10 @@
 //! Finding the sections that answer a question, over one corpus or over several as one.
 
+pub mod budget;
+pub mod correct;
 pub mod evidence;
 pub mod expand;
+pub mod plan;
 pub mod query;
 pub mod rank;
 pub mod snippet;
@@ -16,6 +19,7 @@ use crate::index::{
     reader::{LoadedIndex, OpenFault},
 };
 
+pub use budget::{Budget, Work};
 pub use evidence::Evidence;
 pub use query::{MAX_QUERY_BYTES, Query};
 pub use rank::{Ranking, Scored};
@@ -74,6 +78,10 @@ pub struct Found {
     pub evidence: Evidence,
     /// The words that were looked for, for highlighting and quoting.
     pub matchers: rank::Matchers,
+    /// Something that was asked for was left out, because the work would have been too much.
+    pub truncated: bool,
+    /// What was done.
+    pub work: Work,
 }
 
 /// Searches `indexes` as one corpus with shared statistics. Only what is in `indexes` can influence the outcome.
@@ -87,7 +95,8 @@ pub fn search(
     tuning: &Tuning,
 ) -> Result<Found, OpenFault> {
     let query = Query::parse(request.text, indexes.first().map(|index| index.lexicon.language).unwrap_or_default());
-    let ranking = rank::rank(indexes, &query, synonyms, tuning)?;
+    let mut budget = Budget::default();
+    let ranking = rank::rank(indexes, &query, synonyms, tuning, &mut budget)?;
     let evidence = Evidence::gather(indexes, &ranking, tuning.k1);
     let allowed: Vec<Option<u64>> =
         indexes.iter().map(|index| request.section.map(|name| index.lexicon.section(Some(name)))).collect();
@@ -114,7 +123,15 @@ pub fn search(
         }
         total += 1;
     }
-    Ok(Found { hits, total, corrections: ranking.corrections, evidence, matchers: ranking.matchers })
+    Ok(Found {
+        hits,
+        total,
+        corrections: ranking.corrections,
+        evidence,
+        matchers: ranking.matchers,
+        truncated: budget.is_truncated(),
+        work: budget.done(),
+    })
 }
 
 #[cfg(test)]

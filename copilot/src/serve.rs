@@ -2,15 +2,15 @@
 
 mod load;
 
-use std::{future::IntoFuture, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{future::IntoFuture, net::SocketAddr, path::PathBuf, time::Duration};
 
 use anyhow::Context as _;
 use docsgate_service::{Traces, ready_file, revision, signals};
-use tokio::{net::TcpListener, sync::Semaphore};
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    api::{self, App, Shared, stream::Streams},
+    api::{self, App, Shared, room::Room, stream::Streams},
     corpus::{shelf::Shelf, source::Source},
     grant_guard::Guard,
     metrics::Metrics,
@@ -59,6 +59,8 @@ pub struct Settings {
     pub streams_per_caller: usize,
     /// Streams of all anonymous callers at a time.
     pub streams_anonymous: usize,
+    /// Memory of all searches at a time.
+    pub search_bytes: u64,
     /// Unanswered questions that are kept.
     pub unanswered: usize,
     /// Written when all listeners are bound.
@@ -71,7 +73,6 @@ pub struct Settings {
 /// When a listener cannot be bound or a file of the settings cannot be used.
 pub async fn serve(settings: Settings) -> anyhow::Result<()> {
     let loaders = load::Loader::all(&settings)?;
-    let cores = std::thread::available_parallelism().map_or(2, usize::from);
     if let Guard::Open(corpora) = &settings.guard {
         tracing::warn!(?corpora, "serving without grants: for development only");
     }
@@ -84,7 +85,7 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
         metrics: Metrics::default(),
         traces: traces.clone(),
         unanswered: Unanswered::new(settings.unanswered),
-        searching: Arc::new(Semaphore::new(cores * 2)),
+        room: Room::new(settings.search_bytes),
         streams: Streams::new(settings.streams_per_caller, settings.streams_anonymous),
     });
     let http = bind(settings.listen, "--listen").await?;

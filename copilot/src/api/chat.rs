@@ -54,6 +54,9 @@ pub struct AnswerBody {
     /// The answer.
     #[serde(flatten)]
     pub answer: Answer,
+    /// Not all of the question was searched for: the work would have been too much.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub truncated: bool,
     /// Where it comes from.
     #[serde(flatten)]
     pub provenance: Provenance,
@@ -93,23 +96,25 @@ pub async fn answer(app: &App, granted: &Granted, id: &RequestId, question: &Que
     let text = question.in_context();
     let indexes = app.indexes(granted)?;
     let provenance = Provenance::of(&indexes, id);
-    let answer = app
-        .work(move |app| {
+    let (answer, work, truncated) = app
+        .work(search::budget::memory(&indexes, &text), move |app| {
             let request = Request { text: &text, limit: extractive::PASSAGES, offset: 0, per_page: 0, section: None };
             let found = search::search(&indexes, &request, &app.synonyms, &app.tuning)?;
             let language = indexes.first().map(|index| index.lexicon.language).unwrap_or_default();
-            Ok::<_, crate::index::reader::OpenFault>(extractive::answer(&found, &found.matchers, language))
+            let answer = extractive::answer(&found, &found.matchers, language);
+            Ok::<_, crate::index::reader::OpenFault>((answer, found.work, found.truncated))
         })
         .await?
         .map_err(|error| {
             tracing::error!(request_id = id.0, %error, "answering failed");
             Problem::internal()
         })?;
+    app.metrics.worked(work, truncated);
     app.metrics.answered(&provenance.corpus, answer.grounded);
     if !answer.grounded {
         app.unanswered.note(&provenance.corpus, Kind::Chat, &question.question, now());
     }
-    Ok(AnswerBody { answer, provenance })
+    Ok(AnswerBody { answer, truncated, provenance })
 }
 
 async fn read(request: HttpRequest) -> Result<Question, Problem> {

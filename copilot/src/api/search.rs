@@ -82,6 +82,8 @@ struct Body {
     total: usize,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     corrections: Vec<Correction>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    truncated: bool,
     #[serde(flatten)]
     provenance: Provenance,
 }
@@ -127,6 +129,7 @@ async fn respond(
     let body = Body {
         total: found.total,
         corrections: found.corrections,
+        truncated: found.truncated,
         hits: found.hits.into_iter().map(HitBody::from).collect(),
         provenance,
     };
@@ -143,7 +146,7 @@ pub async fn find(app: &App, granted: &Granted, id: &RequestId, asked: Asked) ->
     let indexes = app.indexes(granted)?;
     let provenance = Provenance::of(&indexes, id);
     let found = app
-        .work(move |app| {
+        .work(search::budget::memory(&indexes, &asked.q), move |app| {
             let request = Request {
                 text: &asked.q,
                 limit: asked.limit,
@@ -163,6 +166,7 @@ pub async fn find(app: &App, granted: &Granted, id: &RequestId, asked: Asked) ->
             Problem::internal()
         })?;
     app.metrics.searched(&provenance.corpus, found.total);
+    app.metrics.worked(found.work, found.truncated);
     Ok((found, provenance))
 }
 

@@ -35,7 +35,7 @@ pub(crate) fn app() -> App {
         metrics: Metrics::default(),
         traces: Traces::default(),
         unanswered: Unanswered::new(10),
-        searching: Arc::new(tokio::sync::Semaphore::new(4)),
+        room: room::Room::new(64 << 20),
         streams: stream::Streams::new(1, 2),
     })
 }
@@ -201,6 +201,30 @@ async fn the_widget_needs_a_grant_but_no_corpus() {
 }
 
 #[tokio::test]
+async fn searches_wait_for_memory_and_are_refused_without() {
+    let app = app();
+    let taken = app.room.take(64 << 20).await.unwrap();
+    let get = || granted("GET", "/api/docs-search?q=restore", &["public"], "");
+    let response = router(&app).oneshot(get()).await.unwrap();
+    assert_eq!((response.status().as_u16(), response.headers()["retry-after"].to_str().unwrap()), (503, "1"));
+    let waiting = tokio::spawn(router(&app).oneshot(get()));
+    tokio::task::yield_now().await;
+    drop(taken);
+    assert_eq!(waiting.await.unwrap().unwrap().status(), 200);
+}
+
+#[tokio::test]
+async fn what_was_not_searched_for_is_told() {
+    let app = app();
+    let many: Vec<String> = (0..99).map(|n| format!("restore{n}")).collect();
+    assert_eq!(search(&app, &many.join(" "), &["public"]).await["truncated"], true);
+    assert_eq!(search(&app, "restore", &["public"]).await["truncated"], Value::Null);
+    let body = format!(r#"{{"question":"{}"}}"#, many.join(" "));
+    let (_, _, answer) = send(&app, granted("POST", "/api/docs-chat", &["public"], &body)).await;
+    assert_eq!(answer["truncated"], true, "{answer}");
+}
+
+#[tokio::test]
 async fn readiness_and_metrics_tell_the_state() {
     let app = App::new(Shared {
         shelf: Shelf::new(["public".to_owned()]),
@@ -210,7 +234,7 @@ async fn readiness_and_metrics_tell_the_state() {
         metrics: Metrics::default(),
         traces: Traces::default(),
         unanswered: Unanswered::new(10),
-        searching: Arc::new(tokio::sync::Semaphore::new(4)),
+        room: room::Room::new(64 << 20),
         streams: stream::Streams::new(1, 2),
     });
     let admin = |path: &str| {

@@ -65,6 +65,9 @@ pub struct Args {
     /// Answers that may be streamed to all anonymous callers together.
     #[arg(long, default_value_t = 256)]
     streams_anonymous: usize,
+    /// Memory that all searches under way may take together, such as 128MiB; beyond it requests wait, then get 503.
+    #[arg(long, env = "COPILOT_SEARCH_MEMORY", default_value = "128MiB", value_parser = size)]
+    search_memory: u64,
     /// Unanswered questions that are kept in memory for `copilot report unanswered`; 0 keeps none.
     #[arg(long, env = "COPILOT_UNANSWERED", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(..=10_000))]
     unanswered: u32,
@@ -153,6 +156,7 @@ fn settings(args: Args) -> Result<Settings, Failure> {
         poll: Duration::from_secs(args.poll_seconds),
         streams_per_caller: args.streams_per_caller,
         streams_anonymous: args.streams_anonymous,
+        search_bytes: args.search_memory,
         unanswered: args.unanswered as usize,
         ready_file: args.ready_file,
     })

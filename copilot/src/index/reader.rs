@@ -1,5 +1,9 @@
 //! An index opened for searching: immutable, shared, warmed before anybody sees it.
 
+mod similar;
+
+pub use similar::Walk;
+
 use std::{collections::HashMap, fs, io, path::Path, sync::Arc};
 
 use tantivy::{
@@ -17,7 +21,7 @@ use super::{
 };
 
 /// Largest lexicon that is read.
-const MAX_LEXICON_BYTES: u64 = 64 << 20;
+const MAX_LEXICON_BYTES: u64 = 8 << 20;
 
 /// Why an index cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -99,8 +103,12 @@ impl LoadedIndex {
             norms.push(segment.get_fieldnorms_reader(field)?);
         }
         let inverted = inverted.try_into().map_err(|_| OpenFault::Foreign)?;
-        let norms = norms.try_into().map_err(|_| OpenFault::Foreign)?;
+        let norms: [FieldNormReader; SEARCHED] = norms.try_into().map_err(|_| OpenFault::Foreign)?;
         let count = segment.max_doc();
+        // What is kept for each document is made by this number, which another file must bear out.
+        if norms.iter().any(|norms: &FieldNormReader| norms.num_docs() != count) {
+            return Err(OpenFault::Foreign);
+        }
         let page = segment.fast_fields().u64("page")?;
         let section = segment.fast_fields().u64("section")?;
         let boost = segment.fast_fields().f64("boost")?;

@@ -8,6 +8,8 @@ use std::{
 
 use super::{
     Query, Tuning,
+    budget::Budget,
+    correct,
     query::{Wanted, is_function_word},
     rank::{Concept, Scored},
 };
@@ -17,14 +19,12 @@ use crate::index::{
     tokenizer,
 };
 
-/// Shortest word that is corrected: shorter ones are one letter away from too many others.
-const SHORTEST_CORRECTED: usize = 5;
 /// Shortest beginning that is completed.
 const SHORTEST_COMPLETED: usize = 3;
 /// Most words that a beginning is completed to.
 const MOST_COMPLETIONS: usize = 32;
-/// Most terms of the dictionary that are looked at for one word.
-const MOST_TERMS: usize = 400_000;
+/// Most terms of one dictionary that a beginning is compared with.
+const MOST_COMPARED: u64 = 10_000;
 
 /// Groups of words that mean the same, from a file of the operator's.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -98,7 +98,8 @@ pub struct Rescue {
     pub further: Vec<(Searched, String, f32)>,
 }
 
-/// Completes or corrects a word that no document of `indexes` holds.
+/// Completes or corrects a word that no document of `indexes` holds. `last` words may be completed, others are corrected
+/// when the caller says so.
 ///
 /// # Errors
 /// When a dictionary cannot be read.
@@ -106,13 +107,15 @@ pub fn rescue(
     indexes: &[Arc<LoadedIndex>],
     wanted: &Wanted,
     last: bool,
+    correct: bool,
     tuning: &Tuning,
-) -> io::Result<Option<Rescue>> {
+    budget: &mut Budget,
+) -> Result<Option<Rescue>, OpenFault> {
     if wanted.identifier || wanted.text.chars().any(|c| c.is_ascii_digit()) {
         return Ok(None);
     }
     if last && tuning.prefixes && wanted.text.chars().count() >= SHORTEST_COMPLETED {
-        let words = completions(indexes, &wanted.text)?;
+        let words = completions(indexes, &wanted.text, budget)?;
         if let Some((best, _)) = words.first() {
             let further = words[1..]
                 .iter()
@@ -124,10 +127,7 @@ pub fn rescue(
             }));
         }
     }
-    if tuning.typos
-        && wanted.text.chars().count() >= SHORTEST_CORRECTED
-        && let Some(best) = nearest(indexes, &wanted.text)?
-    {
+    if correct && let Some(best) = correct::nearest(indexes, &wanted.text, budget)? {
         return Ok(Some(Rescue { wanted: replaced(indexes, wanted, &best), weight: 0.8, further: Vec::new() }));
     }
     Ok(None)
@@ -140,70 +140,27 @@ fn replaced(indexes: &[Arc<LoadedIndex>], wanted: &Wanted, text: &str) -> Wanted
 }
 
 /// Words that begin with `prefix`, the most frequent first.
-fn completions(indexes: &[Arc<LoadedIndex>], prefix: &str) -> io::Result<Vec<(String, u32)>> {
+fn completions(indexes: &[Arc<LoadedIndex>], prefix: &str, budget: &mut Budget) -> io::Result<Vec<(String, u32)>> {
     let mut words: BTreeMap<String, u32> = BTreeMap::new();
     for index in indexes {
         for field in [Searched::Body, Searched::Code] {
-            let mut budget = 10_000;
+            let (mut steps, most) = (0, budget.steps().min(MOST_COMPARED));
+            if most == 0 {
+                budget.truncate();
+                continue;
+            }
             index.terms(field, prefix, |term, count| {
                 *words.entry(term.to_owned()).or_default() += count;
-                budget -= 1;
-                budget > 0
+                steps += 1;
+                steps < most
             })?;
+            budget.walked(steps, true);
         }
     }
     let mut words: Vec<(String, u32)> = words.into_iter().collect();
     words.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
     words.truncate(MOST_COMPLETIONS);
     Ok(words)
-}
-
-/// The word of the dictionaries that is fewest edits away, the most frequent of equals.
-fn nearest(indexes: &[Arc<LoadedIndex>], word: &str) -> io::Result<Option<String>> {
-    let letters: Vec<char> = word.chars().collect();
-    let allowed = if letters.len() >= 9 { 2 } else { 1 };
-    let mut best: Option<(usize, std::cmp::Reverse<u32>, String)> = None;
-    for index in indexes {
-        let mut budget = MOST_TERMS;
-        index.terms(Searched::Body, "", |term, count| {
-            budget -= 1;
-            if term.len().abs_diff(word.len()) <= allowed * 2 {
-                let other: Vec<char> = term.chars().collect();
-                if let Some(distance) = distance(&letters, &other, allowed) {
-                    let candidate = (distance, std::cmp::Reverse(count), term.to_owned());
-                    if best.as_ref().is_none_or(|best| candidate < *best) {
-                        best = Some(candidate);
-                    }
-                }
-            }
-            budget > 0
-        })?;
-    }
-    Ok(best.map(|(_, _, word)| word))
-}
-
-/// Edits between two words (insertion, deletion, replacement, exchange of neighbours), up to `allowed`.
-fn distance(a: &[char], b: &[char], allowed: usize) -> Option<usize> {
-    if a.len().abs_diff(b.len()) > allowed {
-        return None;
-    }
-    let mut before: Vec<usize> = Vec::new();
-    let mut last: Vec<usize> = (0..=b.len()).collect();
-    for i in 1..=a.len() {
-        let mut row = vec![i; b.len() + 1];
-        for j in 1..=b.len() {
-            let replaced = last[j - 1] + usize::from(a[i - 1] != b[j - 1]);
-            row[j] = replaced.min(last[j] + 1).min(row[j - 1] + 1);
-            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
-                row[j] = row[j].min(before[j - 2] + 1);
-            }
-        }
-        if row.iter().min().is_none_or(|least| *least > allowed) {
-            return None;
-        }
-        before = std::mem::replace(&mut last, row);
-    }
-    last.last().copied().filter(|distance| *distance <= allowed)
 }
 
 /// Concepts for acronyms, long forms and the operator's synonyms that the query's words stand for.
@@ -257,11 +214,11 @@ pub fn feedback(
     first: &[Scored],
     query: &Query,
     tuning: &Tuning,
+    budget: &mut Budget,
 ) -> Result<Vec<Concept>, OpenFault> {
     let first = &first[..first.len().min(tuning.feedback_sections)];
     let mass: f32 = first.iter().map(|scored| scored.score).sum();
     let mut gains: HashMap<String, f32> = HashMap::new();
-    let mut counts: HashMap<String, u32> = HashMap::new();
     for scored in first {
         let chunk = indexes[scored.index].chunk(scored.doc)?;
         let words = tokenizer::tokenize(&chunk.body).words;
@@ -279,9 +236,10 @@ pub fn feedback(
     for (word, gain) in gains {
         let mut count = 0;
         for index in indexes {
-            count += index.doc_freq(Searched::Body, &word)?;
+            if budget.look_up() {
+                count += index.doc_freq(Searched::Body, &word)?;
+            }
         }
-        counts.insert(word.clone(), count);
         #[expect(clippy::cast_precision_loss, reason = "logarithms need no more digits")]
         let idf = (1.0 + (documents - count as f32 + 0.5).max(0.0) / (count as f32 + 0.5)).ln();
         // A word of a single section cannot bring another one.
@@ -302,16 +260,6 @@ pub fn feedback(
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn edits_are_counted_up_to_a_bound() {
-        let edits = |a: &str, b: &str| distance(&a.chars().collect::<Vec<_>>(), &b.chars().collect::<Vec<_>>(), 2);
-        assert_eq!(edits("kubernetes", "kubernetes"), Some(0));
-        assert_eq!(edits("kuberentes", "kubernetes"), Some(1));
-        assert_eq!(edits("kubrnetes", "kubernetes"), Some(1));
-        assert_eq!(edits("kubernets", "kubernetes"), Some(1));
-        assert_eq!(edits("cluster", "custom"), None);
-    }
 
     #[test]
     fn synonyms_are_read_with_their_lines() {

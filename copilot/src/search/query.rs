@@ -48,6 +48,8 @@ pub struct Query {
     pub wanted: Vec<Wanted>,
     /// The text ends within its last word, as it does while somebody types.
     pub open: bool,
+    /// There was more than is searched.
+    pub cut: bool,
 }
 
 impl Query {
@@ -58,6 +60,7 @@ impl Query {
         while !text.is_char_boundary(end) {
             end -= 1;
         }
+        let mut cut = end < text.len();
         let text = &text[..end];
         let stemmer = language.stemmer();
         let stem = |word: &str| stemmer.as_ref().map_or_else(|| word.to_owned(), |s| s.stem(word).into_owned());
@@ -65,13 +68,14 @@ impl Query {
         let mut wanted: Vec<Wanted> = Vec::new();
         let words = tokens.words.iter().map(|word| (word, false));
         for (word, identifier) in words.chain(tokens.identifiers.iter().map(|word| (word, true))) {
-            if wanted.len() == MAX_TERMS {
-                break;
-            }
             if word.text.is_empty()
                 || wanted.iter().any(|known| known.text == word.text && known.identifier == identifier)
             {
                 continue;
+            }
+            if wanted.len() == MAX_TERMS {
+                cut = true;
+                break;
             }
             wanted.push(Wanted {
                 stem: if identifier { word.text.clone() } else { stem(&word.text) },
@@ -81,7 +85,7 @@ impl Query {
                 position: word.position,
             });
         }
-        Self { wanted, open: text.ends_with(|c: char| c.is_alphanumeric()) }
+        Self { wanted, open: text.ends_with(|c: char| c.is_alphanumeric()), cut }
     }
 
     /// True when something besides grammar is asked for.

@@ -6,11 +6,13 @@
 
 use std::{cmp::Ordering, collections::HashMap, io, sync::Arc};
 
-use tantivy::{DocId, DocSet, TERMINATED, postings::Postings};
+use tantivy::{DocId, DocSet, TERMINATED, postings::Postings as _};
 
 use super::{
     Correction, Query, Tuning,
+    budget::Budget,
     expand::{self, Synonyms},
+    plan::{self, Postings},
     query::Wanted,
 };
 use crate::index::{
@@ -20,6 +22,8 @@ use crate::index::{
 
 /// Sections whose word order is looked at.
 const REORDERED: usize = 200;
+/// Postings that are passed at a time when a list is not read whole.
+const BLOCK: u64 = 128;
 
 /// A section and its score.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -108,7 +112,7 @@ impl Statistics {
     }
 }
 
-/// Ranks the documents of `indexes` as one corpus.
+/// Ranks the documents of `indexes` as one corpus, with no more work than `budget` allows.
 ///
 /// # Errors
 /// When an index file cannot be read.
@@ -117,43 +121,28 @@ pub fn rank(
     query: &Query,
     synonyms: &Synonyms,
     tuning: &Tuning,
+    budget: &mut Budget,
 ) -> Result<Ranking, OpenFault> {
     let statistics = Statistics::of(indexes);
-    let keep_function_words = !query.has_content();
     let mut ranking = Ranking::default();
-    let mut positions: Vec<Option<usize>> = Vec::new();
-    for (at, wanted) in query.wanted.iter().enumerate() {
-        let weight = if wanted.function_word && !keep_function_words { tuning.function_words } else { 1.0 };
-        if weight <= 0.0 {
-            continue;
-        }
-        let mut concept = expand::concept(wanted, weight, tuning);
-        let mut matches = collect(indexes, &concept, &statistics, tuning)?;
-        if matches.idf == 0.0 {
-            let last = query.open && at + 1 == query.wanted.iter().filter(|wanted| !wanted.identifier).count();
-            if let Some(to) = expand::rescue(indexes, wanted, last, tuning)? {
-                concept = expand::concept(&to.wanted, weight * to.weight, tuning);
-                concept.lookups.extend(to.further);
-                matches = collect(indexes, &concept, &statistics, tuning)?;
-                ranking.corrections.push(Correction { from: wanted.text.clone(), to: to.wanted.text });
-            }
-        }
-        ranking.matchers.add(&concept, matches.idf);
-        positions.push((!wanted.identifier).then_some(wanted.position));
-        ranking.matches.push(matches);
+    if query.cut {
+        budget.truncate();
     }
-    for concept in expand::synonyms(indexes, query, synonyms, tuning) {
-        let matches = collect(indexes, &concept, &statistics, tuning)?;
+    let own = plan::own(indexes, query, tuning, budget, &mut ranking.corrections)?;
+    let synonyms = expand::synonyms(indexes, query, synonyms, tuning);
+    let mut planned = plan::admitted(own, budget);
+    planned.extend(plan::admitted(plan::counted(indexes, synonyms, tuning, budget)?, budget));
+    for (concept, postings) in planned {
+        let matches = collect(indexes, &concept, &statistics, tuning, postings)?;
         ranking.matchers.add(&concept, matches.idf);
         ranking.matches.push(matches);
-        positions.push(None);
     }
     let mut scores = score(indexes, &ranking.matches, tuning);
     if tuning.feedback_sections > 0 {
         let first = sorted(&scores);
-        for concept in expand::feedback(indexes, &first, query, tuning)? {
-            ranking.matches.push(collect(indexes, &concept, &statistics, tuning)?);
-            positions.push(None);
+        let learned = expand::feedback(indexes, &first, query, tuning, budget)?;
+        for (concept, postings) in plan::admitted(plan::counted(indexes, learned, tuning, budget)?, budget) {
+            ranking.matches.push(collect(indexes, &concept, &statistics, tuning, postings)?);
         }
         let with_learned = score(indexes, &ranking.matches, tuning);
         // Learned words reorder what the query found; they bring nothing that it did not.
@@ -164,7 +153,7 @@ pub fn rank(
         }
     }
     let mut scored = sorted(&scores);
-    reorder(indexes, query, &ranking, &mut scored, tuning)?;
+    reorder(indexes, query, &ranking, &mut scored, tuning, budget)?;
     ranking.scored = scored;
     Ok(ranking)
 }
@@ -175,20 +164,23 @@ fn collect(
     concept: &Concept,
     statistics: &Statistics,
     tuning: &Tuning,
+    postings: Postings,
 ) -> io::Result<Matches> {
+    let mut left = postings.granted;
     let mut docs = Vec::with_capacity(indexes.len());
     for index in indexes {
         let mut found: Vec<(DocId, f32)> = Vec::new();
         for (field, term, weight) in &concept.lookups {
             let at = *field as usize;
             let weight = weight * tuning.weights[at];
-            if weight <= 0.0 {
+            if weight <= 0.0 || left == 0 {
                 continue;
             }
             let Some(mut postings) = index.postings(*field, term, false)? else { continue };
             let (b, average) = (tuning.lengths[at], statistics.average[at]);
             let mut doc = postings.doc();
-            while doc != TERMINATED {
+            while doc != TERMINATED && left > 0 {
+                left -= 1;
                 #[expect(clippy::cast_precision_loss, reason = "counts of words in a section are small")]
                 let (count, length) = (postings.term_freq() as f32, index.length(*field, doc) as f32);
                 found.push((doc, weight * count / (1.0 - b + b * length / average)));
@@ -205,10 +197,20 @@ fn collect(
                 same
             });
         }
+        // Kept until the ranking is done: what was read is not.
+        found.shrink_to_fit();
         docs.push(found);
     }
-    let count = docs.iter().map(Vec::len).sum();
-    let idf = if count == 0 { 0.0 } else { statistics.idf(count) };
+    let count: usize = docs.iter().map(Vec::len).sum();
+    let idf = match count {
+        0 if postings.all == 0 => 0.0,
+        // Left out, or read in part: known, and not covered.
+        _ if postings.granted < postings.all => {
+            let documents = postings.all / (concept.lookups.len() as u64).max(1);
+            statistics.idf(usize::try_from(documents).unwrap_or(usize::MAX))
+        }
+        count => statistics.idf(count),
+    };
     Ok(Matches { idf, weight: concept.weight, docs, learned: concept.learned, identifier: concept.wanted.identifier })
 }
 
@@ -271,6 +273,7 @@ fn reorder(
     ranking: &Ranking,
     scored: &mut [Scored],
     tuning: &Tuning,
+    budget: &mut Budget,
 ) -> Result<(), OpenFault> {
     let depth = scored.len().min(REORDERED);
     let content: Vec<&Wanted> =
@@ -294,12 +297,18 @@ fn reorder(
                     else {
                         continue;
                     };
+                    if !budget.visit(passed(&a) + passed(&b)) {
+                        break;
+                    }
                     let (mut from, mut to) = (Vec::new(), Vec::new());
                     for place in &places {
                         let doc = scored[*place].doc;
                         if seek(&mut a, doc) && seek(&mut b, doc) {
                             a.positions(&mut from);
                             b.positions(&mut to);
+                            if !budget.visit((from.len() + to.len()) as u64) {
+                                break;
+                            }
                             let near = nearness(&from, &to, tuning.window);
                             scored[*place].score +=
                                 tuning.proximity * information * near * (tuning.k1 + 1.0) / (near + tuning.k1);
@@ -312,6 +321,9 @@ fn reorder(
             let mut postings = Vec::new();
             for stem in &stems {
                 let Some(found) = index.postings(Searched::Title, stem, false)? else { break };
+                if !budget.visit(passed(&found)) {
+                    break;
+                }
                 postings.push(found);
             }
             if postings.len() == stems.len() {
@@ -327,6 +339,11 @@ fn reorder(
     }
     scored.sort_by(by_score);
     Ok(())
+}
+
+/// Postings that are visited, at most, when the best sections are looked for in a list: it is passed in blocks.
+fn passed(postings: &impl DocSet) -> u64 {
+    u64::from(postings.size_hint()) / BLOCK + REORDERED as u64
 }
 
 /// Moves to `doc`; false when the term is not in it.

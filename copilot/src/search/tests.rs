@@ -140,6 +140,61 @@ fn paging_and_grouping_are_stable() {
     assert_eq!((page(0, 2).hits.len(), page(0, 2).total), (6, 6));
 }
 
+/// Many words in one section each, and `everywhere`.
+fn wide() -> Vec<Chunk> {
+    let body =
+        |n: u32| format!("everywhere common{} rare{} ", char::from(b'a' + u8::try_from(n % 3).unwrap()), letters(n));
+    (0..300).map(|n| chunk(&format!("https://d/p{n}/"), &format!("Page {}", letters(n)), &body(n))).collect()
+}
+
+fn letters(n: u32) -> String {
+    (0..3).map(|at| char::from(b'a' + u8::try_from(n / 10_u32.pow(at) % 10).unwrap())).collect()
+}
+
+fn within(index: &[Arc<LoadedIndex>], text: &str, most: Work) -> (Ranking, Budget) {
+    let mut budget = Budget::of(most);
+    let query = Query::parse(text, Language::English);
+    let ranking = rank::rank(index, &query, &Synonyms::default(), &Tuning::default(), &mut budget).unwrap();
+    (ranking, budget)
+}
+
+#[test]
+fn the_work_of_a_query_is_bounded_and_the_rarest_words_come_first() {
+    let index = [index("public", &wide())];
+    let text = "everywhere commona commonb commonc rareaba";
+    let (whole, unbounded) = within(&index, text, budget::MOST);
+    assert!(!unbounded.is_truncated() && unbounded.done().postings > 1000, "{unbounded:?}");
+    for postings in [0, 50, 200, 900] {
+        let most = Work { postings, terms: 1000 };
+        let (ranking, spent) = within(&index, text, most);
+        let again = within(&index, text, most);
+        assert_eq!((&ranking.scored, spent.done()), (&again.0.scored, again.1.done()), "the same every time");
+        assert!(spent.done().postings <= postings && spent.done().terms <= 1000, "{spent:?}");
+        assert!(spent.is_truncated());
+        if postings > 0 {
+            assert_eq!(ranking.scored[0].doc, whole.scored[0].doc, "{postings}");
+        }
+    }
+    let (ranking, spent) = within(&index, "everywhere", Work { postings: 80, terms: 1000 });
+    assert!(spent.is_truncated() && !ranking.scored.is_empty(), "one word that is everywhere is still found");
+    let (_, spent) = within(&index, text, Work { postings: 10_000, terms: 9 });
+    assert!(spent.is_truncated() && spent.done().terms == 9, "{spent:?}");
+}
+
+#[test]
+fn a_few_words_are_corrected_and_the_rest_is_told() {
+    let index = [index("public", &wide())];
+    let found = found(&index, "rareabax rarebbax rarecccx everywherx rareddax.");
+    let corrected: Vec<&str> = found.corrections.iter().map(|correction| correction.from.as_str()).collect();
+    assert_eq!(corrected, ["rareabax", "rarebbax", "everywherx"], "the longest first, then in order");
+    assert!(found.truncated);
+    assert!(
+        !search(&index, &request("rareabax everywherx"), &Synonyms::default(), &Tuning::default())
+            .unwrap()
+            .truncated
+    );
+}
+
 proptest::proptest! {
     #[test]
     fn no_text_fails(text in "\\PC{0,60}") {

@@ -26,6 +26,9 @@ pub struct SearchResponse {
     pub total: u64,
     #[prost(message, optional, tag = "3")]
     pub provenance: ::core::option::Option<Provenance>,
+    /// Not all that was asked for was searched for: the work would have been too much.
+    #[prost(bool, tag = "4")]
+    pub truncated: bool,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Hit {
@@ -120,6 +123,9 @@ pub struct Done {
     pub nearest: ::prost::alloc::vec::Vec<NearestPage>,
     #[prost(message, optional, tag = "3")]
     pub provenance: ::core::option::Option<Provenance>,
+    /// Not all of the question was searched for: the work would have been too much.
+    #[prost(bool, tag = "4")]
+    pub truncated: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct NearestPage {
