@@ -4,6 +4,7 @@ pub mod eval;
 pub mod index;
 pub mod report;
 pub mod serve;
+pub mod values;
 
 use std::{io::Write, process::ExitCode};
 

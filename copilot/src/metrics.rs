@@ -68,6 +68,7 @@ pub struct Metrics {
     index: Family<Version, Gauge>,
     sections: Family<Corpus, Gauge>,
     loaded: Family<Corpus, Gauge>,
+    expires: Family<Corpus, Gauge>,
 }
 
 /// Upper bounds of the durations' buckets.
@@ -94,6 +95,7 @@ impl Default for Metrics {
             index: Family::default(),
             sections: Family::default(),
             loaded: Family::default(),
+            expires: Family::default(),
         };
         metrics.registered()
     }
@@ -123,6 +125,8 @@ impl Metrics {
         r.register("build_info", "Version and commit of this program; always 1", build);
         let help = "When the index in service was taken into service";
         r.register("index_loaded_timestamp_seconds", help, self.loaded.clone());
+        let help = "When the pointer that is followed expires; 0 where there is none or it never does";
+        r.register("pointer_expires_timestamp_seconds", help, self.expires.clone());
         self
     }
 
@@ -173,6 +177,12 @@ impl Metrics {
         self.switches.get_or_create(&Corpus { corpus: corpus.to_owned() }).inc();
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
         self.loaded.get_or_create(&Corpus { corpus: corpus.to_owned() }).set(i64::try_from(now).unwrap_or(i64::MAX));
+    }
+
+    /// The pointer that is followed, and when it expires in seconds since the epoch.
+    pub fn followed(&self, corpus: &str, expires_at: Option<u64>) {
+        let label = Corpus { corpus: corpus.to_owned() };
+        self.expires.get_or_create(&label).set(expires_at.and_then(|time| i64::try_from(time).ok()).unwrap_or(0));
     }
 
     /// All metrics as OpenMetrics text.

@@ -2,7 +2,7 @@
 
 mod load;
 
-use std::{future::IntoFuture, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, future::IntoFuture, net::SocketAddr, path::PathBuf, time::Duration};
 
 use anyhow::Context as _;
 use docsgate_service::{Traces, ready_file, revision, signals};
@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     api::{self, App, Shared, room::Room, stream::Streams},
-    corpus::{shelf::Shelf, source::Source},
+    corpus::{artifact::VerifyKey, shelf::Shelf, source::Source},
     grant_guard::Guard,
     metrics::Metrics,
     search::{Synonyms, Tuning},
@@ -49,8 +49,10 @@ pub struct Settings {
     pub cache_dir: PathBuf,
     /// Most bytes of unpacked artifacts.
     pub cache_bytes: u64,
-    /// Key that artifacts must be signed for.
-    pub verify_key: Option<PathBuf>,
+    /// Key that artifacts and pointers must be signed with; without one, nobody vouches for them.
+    pub verify_key: Option<VerifyKey>,
+    /// Least sequence number of a corpus' pointer.
+    pub least: BTreeMap<String, u64>,
     /// Synonyms of the operator's.
     pub synonyms: Synonyms,
     /// Time between two looks at a source.
@@ -75,6 +77,9 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
     let loaders = load::Loader::all(&settings)?;
     if let Guard::Open(corpora) = &settings.guard {
         tracing::warn!(?corpora, "serving without grants: for development only");
+    }
+    if settings.verify_key.is_none() {
+        tracing::warn!("serving unsigned artifacts: whoever can write to a source decides what readers are told");
     }
     let traces = Traces::from_environment("copilot", revision::version()).map_err(anyhow::Error::msg)?;
     let app = App::new(Shared {

@@ -104,6 +104,7 @@ fn what_is_missing_is_said() {
         ("image.authz.repository", "set image.authz.repository"),
         ("image.copilot.tag", "set image.copilot.tag or image.copilot.digest"),
         ("copilot.artifacts", "set copilot.artifacts to a volume"),
+        ("copilot.verifyKeySecret", "set copilot.verifyKeySecret to the name of a Secret"),
     ] {
         let settings: Vec<String> =
             release.settings().into_iter().filter(|setting| !setting.starts_with(left_out)).collect();

@@ -134,6 +134,7 @@ fn copilot(root: &Root) -> Result<Process> {
         "--corpus=public=/artifacts/public.docsgate",
         "--cache-dir=/var/cache/docsgate",
         "--insecure-no-grant",
+        "--allow-unsigned",
         "--ready-file=/run/docsgate/ready",
     ])?;
     let admin = admin(root, &process)?;

@@ -95,7 +95,13 @@ fn start(name: &str, artifact: &Path, folder: &Path) -> Result<()> {
         let place = folder.join(format!("serve-{round}"));
         fs::create_dir_all(&place)?;
         let launch = Launch::new("copilot", &paths::binary("copilot")?, place.join("log"))
-            .args(["serve", "--listen=127.0.0.1:0", "--admin-listen=127.0.0.1:0", "--insecure-no-grant"])
+            .args([
+                "serve",
+                "--listen=127.0.0.1:0",
+                "--admin-listen=127.0.0.1:0",
+                "--insecure-no-grant",
+                "--allow-unsigned",
+            ])
             .arg(format!("--corpus=public={}", artifact.display()))
             .arg(format!("--cache-dir={}", place.join("cache").display()));
         let started = Instant::now();

@@ -130,6 +130,9 @@ topologySpreadConstraints:
     {{- if .Values.copilot.verifyKeySecret }}
     - {name: COPILOT_VERIFY_KEY_FILE, value: /etc/docsgate/verify/key}
     {{- end }}
+    {{- if .Values.copilot.allowUnsigned }}
+    - {name: COPILOT_ALLOW_UNSIGNED, value: "true"}
+    {{- end }}
     {{- include "docsgate.tracingEnv" . | indent 4 }}
     {{- with .Values.copilot.env }}
     {{- toYaml . | nindent 4 }}

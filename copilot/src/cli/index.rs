@@ -54,6 +54,9 @@ struct KeygenArgs {
     /// Where to write the private key; the public one gets `.pub` appended.
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
+    /// Leave a key pair that is there as it is, and succeed.
+    #[arg(long)]
+    keep: bool,
 }
 
 /// Runs `copilot index …`.
@@ -113,12 +116,16 @@ fn signing_key(path: Option<&Path>) -> Result<Option<SigningKey>, Failure> {
 }
 
 fn keygen(args: &KeygenArgs) -> Result<()> {
+    let public_path = PathBuf::from(format!("{}.pub", args.out.display()));
+    if args.keep && args.out.is_file() && public_path.is_file() {
+        writeln!(std::io::stdout(), "private key {} is there already", args.out.display())?;
+        return Ok(());
+    }
     let seed = SigningKey::generate().map_err(anyhow::Error::msg)?;
     let public = SigningKey::parse(&seed).map_err(anyhow::Error::msg)?.public();
     let mut options = fs::OpenOptions::new();
     let file = std::os::unix::fs::OpenOptionsExt::mode(options.write(true).create_new(true), 0o600).open(&args.out);
     file.and_then(|mut file| writeln!(file, "{seed}")).with_context(|| format!("--out {}", args.out.display()))?;
-    let public_path = PathBuf::from(format!("{}.pub", args.out.display()));
     fs::write(&public_path, format!("{public}\n")).with_context(|| public_path.display().to_string())?;
     writeln!(std::io::stdout(), "private key {}, public key {} ({public})", args.out.display(), public_path.display())?;
     Ok(())

@@ -7,9 +7,9 @@ use clap::ArgAction;
 use docsgate_grant::Keys;
 use docsgate_service::logs::{self, LogFormat};
 
-use super::Failure;
+use super::{Failure, values};
 use crate::{
-    corpus::source::Source,
+    corpus::{artifact::VerifyKey, source::Source},
     grant_guard::Guard,
     search::Synonyms,
     serve::{self, CorpusSource, Settings},
@@ -36,25 +36,34 @@ pub struct Args {
     #[arg(long = "corpus", env = "COPILOT_CORPORA", value_delimiter = ';', required = true, action = ArgAction::Append)]
     corpora: Vec<String>,
     /// Keys that grants are signed with: lines KID:BASE64SECRET.
-    #[arg(long, env = "DOCSGATE_GRANT_KEY_FILE", required_unless_present = "insecure_no_grant")]
+    #[arg(long, env = "DOCSGATE_GRANT_KEY_FILE", value_parser = values::path)]
     grant_key_file: Option<PathBuf>,
     /// Development only: serve without grants.
-    #[arg(long, env = "COPILOT_INSECURE_NO_GRANT", conflicts_with = "grant_key_file")]
+    #[arg(long, env = "COPILOT_INSECURE_NO_GRANT", value_name = "BOOL", value_parser = values::switch,
+          action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true")]
     insecure_no_grant: bool,
-    /// Corpora that are served without grants, best first.
-    #[arg(long, value_delimiter = ',', default_value = "public", requires = "insecure_no_grant")]
+    /// Corpora that are served without grants, best first; `public` unless said otherwise.
+    #[arg(long, value_delimiter = ',')]
     insecure_corpora: Vec<String>,
     /// Folder that artifacts are unpacked to; nothing is written elsewhere.
-    #[arg(long, env = "COPILOT_CACHE_DIR")]
+    #[arg(long, env = "COPILOT_CACHE_DIR", value_parser = values::path)]
     cache_dir: Option<PathBuf>,
     /// Most bytes of unpacked artifacts in that folder, such as 4GiB.
-    #[arg(long, env = "COPILOT_CACHE_SIZE", default_value = "4GiB", value_parser = size)]
+    #[arg(long, env = "COPILOT_CACHE_SIZE", default_value = "4GiB", value_parser = values::size)]
     cache_size: u64,
-    /// Ed25519 public key; artifacts must then be signed with its private key.
-    #[arg(long, env = "COPILOT_VERIFY_KEY_FILE")]
+    /// Ed25519 public key; artifacts must be signed with its private key.
+    #[arg(long, env = "COPILOT_VERIFY_KEY_FILE", value_parser = values::path)]
     verify_key: Option<PathBuf>,
+    /// Serve artifacts and follow pointers that nobody has vouched for, in place of --verify-key.
+    #[arg(long, env = "COPILOT_ALLOW_UNSIGNED", value_name = "BOOL", value_parser = values::switch,
+          action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true")]
+    allow_unsigned: bool,
+    /// Least sequence number that a pointer may have: CORPUS=N, so that a pod without a past follows no old one;
+    /// repeatable, separated by semicolons in the environment.
+    #[arg(long, env = "COPILOT_MIN_SEQUENCE", value_name = "CORPUS=N", value_delimiter = ';', action = ArgAction::Append)]
+    min_sequence: Vec<String>,
     /// Words that mean the same: one group a line, separated by commas.
-    #[arg(long, env = "COPILOT_SYNONYMS")]
+    #[arg(long, env = "COPILOT_SYNONYMS", value_parser = values::path)]
     synonyms: Option<PathBuf>,
     /// Seconds between two looks at a source.
     #[arg(long, env = "COPILOT_POLL_SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=86_400))]
@@ -66,13 +75,13 @@ pub struct Args {
     #[arg(long, default_value_t = 256)]
     streams_anonymous: usize,
     /// Memory that all searches under way may take together, such as 128MiB; beyond it requests wait, then get 503.
-    #[arg(long, env = "COPILOT_SEARCH_MEMORY", default_value = "128MiB", value_parser = size)]
+    #[arg(long, env = "COPILOT_SEARCH_MEMORY", default_value = "128MiB", value_parser = values::size)]
     search_memory: u64,
     /// Unanswered questions that are kept in memory for `copilot report unanswered`; 0 keeps none.
     #[arg(long, env = "COPILOT_UNANSWERED", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(..=10_000))]
     unanswered: u32,
     /// Written with process id and addresses once all listeners are bound.
-    #[arg(long, env = "COPILOT_READY_FILE")]
+    #[arg(long, env = "COPILOT_READY_FILE", value_parser = values::path)]
     ready_file: Option<PathBuf>,
     /// Form of the log.
     #[arg(long, env = "COPILOT_LOG_FORMAT", value_enum, default_value_t = LogFormat::Json)]
@@ -91,19 +100,45 @@ pub fn run(args: Args) -> Result<(), Failure> {
     Ok(runtime.block_on(serve::serve(settings))?)
 }
 
-/// A size such as `512MiB`.
-fn size(text: &str) -> Result<u64, String> {
-    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
-    let factor = match unit {
-        "" | "B" => 1,
-        "KiB" => 1 << 10,
-        "MiB" => 1 << 20,
-        "GiB" => 1 << 30,
-        _ => 0,
-    };
-    let bytes = number.parse::<u64>().ok().and_then(|number| number.checked_mul(factor)).filter(|bytes| *bytes > 0);
-    bytes.ok_or_else(|| "expected a size such as 512MiB or 4GiB".to_owned())
+/// Who decides what a request may read. Neither a variable that is merely there nor a forgotten key opens anything.
+fn guard(args: &Args) -> Result<Guard, Failure> {
+    let usage = |text: &str| Err(Failure::Usage(text.to_owned()));
+    if !args.insecure_no_grant && !args.insecure_corpora.is_empty() {
+        return usage("--insecure-corpora needs --insecure-no-grant");
+    }
+    match (&args.grant_key_file, args.insecure_no_grant) {
+        (Some(file), false) => {
+            let keys = Keys::load(file).map_err(|fault| Failure::Usage(format!("--grant-key-file: {fault}")))?;
+            Ok(Guard::Grants(keys))
+        }
+        (None, true) if args.insecure_corpora.is_empty() => Ok(Guard::Open(vec!["public".to_owned()])),
+        (None, true) => Ok(Guard::Open(args.insecure_corpora.clone())),
+        (Some(_), true) => usage("--grant-key-file and --insecure-no-grant contradict each other: leave one out"),
+        (None, false) => usage(
+            "--grant-key-file is missing: expected the keys that the gate signs grants with \
+             (for development only, --insecure-no-grant serves without)",
+        ),
+    }
+}
+
+/// The key that artifacts must be signed with; none only where that is said.
+fn verify_key(args: &Args) -> Result<Option<VerifyKey>, Failure> {
+    match (&args.verify_key, args.allow_unsigned) {
+        (Some(file), false) => {
+            let text = std::fs::read_to_string(file).map_err(|error| error.to_string());
+            let key = text.and_then(|text| VerifyKey::parse(&text));
+            key.map(Some).map_err(|fault| Failure::Usage(format!("--verify-key {}: {fault}", file.display())))
+        }
+        (None, true) => Ok(None),
+        (Some(_), true) => {
+            Err(Failure::Usage("--verify-key and --allow-unsigned contradict each other: leave one out".to_owned()))
+        }
+        (None, false) => Err(Failure::Usage(
+            "--verify-key is missing: expected the public key that artifacts are signed with (`copilot index keygen` \
+             makes one); --allow-unsigned serves artifacts that nobody has vouched for"
+                .to_owned(),
+        )),
+    }
 }
 
 fn settings(args: Args) -> Result<Settings, Failure> {
@@ -128,12 +163,10 @@ fn settings(args: Args) -> Result<Settings, Failure> {
     if corpora.is_empty() {
         return Err(Failure::Usage("no corpus to serve: expected --corpus NAME=SOURCE".to_owned()));
     }
-    let guard = match &args.grant_key_file {
-        Some(file) => {
-            Guard::Grants(Keys::load(file).map_err(|fault| Failure::Usage(format!("--grant-key-file: {fault}")))?)
-        }
-        None => Guard::Open(args.insecure_corpora),
-    };
+    let guard = guard(&args)?;
+    let verify_key = verify_key(&args)?;
+    let least = values::by_corpus(&args.min_sequence, |corpus| names.contains(corpus))
+        .map_err(|fault| Failure::Usage(format!("--min-sequence {fault}")))?;
     let synonyms = match &args.synonyms {
         Some(file) => {
             let read = std::fs::read_to_string(file)
@@ -151,7 +184,8 @@ fn settings(args: Args) -> Result<Settings, Failure> {
         guard,
         cache_dir: args.cache_dir.unwrap_or_else(|| std::env::temp_dir().join("docsgate-copilot")),
         cache_bytes: args.cache_size,
-        verify_key: args.verify_key,
+        verify_key,
+        least,
         synonyms,
         poll: Duration::from_secs(args.poll_seconds),
         streams_per_caller: args.streams_per_caller,

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::artifact::{SigningKey, VerifyKey};
 
 /// Version of the pointer's form.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 /// Largest pointer.
 pub const MAX_BYTES: u64 = 64 << 10;
 /// Earlier publications that a pointer remembers.
@@ -34,6 +34,8 @@ pub struct Pointer {
     pub corpus: String,
     /// One more with every publication and every rollback.
     pub sequence: u64,
+    /// When it stops being followed by whoever does not follow it yet, in seconds since the epoch; `None` for never.
+    pub expires_at: Option<u64>,
     /// What to serve.
     pub latest: Published,
     /// What was served before, newest first.
@@ -46,6 +48,12 @@ struct Envelope {
     pointer: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     signature: Option<String>,
+}
+
+/// What every form of the pointer says.
+#[derive(Debug, Deserialize)]
+struct Form {
+    format: u32,
 }
 
 /// Why a pointer is not followed.
@@ -74,9 +82,9 @@ pub fn name(corpus: &str) -> String {
 }
 
 impl Pointer {
-    /// The pointer to a first publication, or to the one after `before`.
+    /// The pointer to a first publication, or to the one after `before`, good until `expires_at`.
     #[must_use]
-    pub fn after(before: Option<&Self>, corpus: &str, latest: Published) -> Self {
+    pub fn after(before: Option<&Self>, corpus: &str, latest: Published, expires_at: Option<u64>) -> Self {
         let earlier = before.into_iter().flat_map(|before| std::iter::once(&before.latest).chain(&before.earlier));
         let mut kept: Vec<Published> = Vec::new();
         for published in earlier {
@@ -85,7 +93,13 @@ impl Pointer {
             }
         }
         let sequence = before.map_or(1, |before| before.sequence.saturating_add(1));
-        Self { format: FORMAT, corpus: corpus.to_owned(), sequence, latest, earlier: kept }
+        Self { format: FORMAT, corpus: corpus.to_owned(), sequence, expires_at, latest, earlier: kept }
+    }
+
+    /// Whether it is the one with this sequence number, of this version.
+    #[must_use]
+    pub fn is(&self, sequence: u64, version: &str) -> bool {
+        self.sequence == sequence && self.latest.version == version
     }
 
     /// The file.
@@ -112,10 +126,12 @@ impl Pointer {
                 return Err(PointerFault::Signature("it was made with another key"));
             }
         }
-        let pointer: Self = serde_json::from_str(&envelope.pointer).map_err(corrupt)?;
-        if pointer.format != FORMAT {
-            return Err(PointerFault::Corrupt(format!("form {}; this program reads form {FORMAT}", pointer.format)));
+        let form: Form = serde_json::from_str(&envelope.pointer).map_err(corrupt)?;
+        if form.format != FORMAT {
+            let forms = format!("form {}; this program reads form {FORMAT}: publish again with it", form.format);
+            return Err(PointerFault::Corrupt(forms));
         }
+        let pointer: Self = serde_json::from_str(&envelope.pointer).map_err(corrupt)?;
         if pointer.corpus != corpus {
             return Err(PointerFault::Corpus { found: pointer.corpus, expected: corpus.to_owned() });
         }
@@ -146,16 +162,16 @@ mod tests {
 
     #[test]
     fn the_sequence_grows_and_what_was_before_is_remembered() {
-        let one = Pointer::after(None, "public", published("a"));
-        let two = Pointer::after(Some(&one), "public", published("b"));
-        let back = Pointer::after(Some(&two), "public", published("a"));
+        let one = Pointer::after(None, "public", published("a"), Some(9));
+        let two = Pointer::after(Some(&one), "public", published("b"), Some(9));
+        let back = Pointer::after(Some(&two), "public", published("a"), None);
         assert_eq!((one.sequence, two.sequence, back.sequence), (1, 2, 3));
         assert_eq!(back.earlier, [published("b")]);
     }
 
     #[test]
     fn doubtful_pointers_are_refused() {
-        let pointer = Pointer::after(None, "public", published("a"));
+        let pointer = Pointer::after(None, "public", published("a"), Some(9));
         let key = SigningKey::parse(&SigningKey::generate().unwrap()).unwrap();
         let public = VerifyKey::parse(&key.public()).unwrap();
         let signed = pointer.write(Some(&key)).unwrap();

@@ -39,6 +39,9 @@ pub enum PublishFault {
     /// There is nothing to go back to.
     #[error("{0}")]
     NoEarlier(String),
+    /// There is nothing to sign again.
+    #[error("{0}: nothing of corpus {1} was published")]
+    Nothing(String, String),
     /// Addresses are for reading.
     #[error("{0}: expected a folder or s3://bucket/prefix to publish to")]
     ReadOnly(String),
@@ -53,13 +56,39 @@ pub struct Outcome {
     pub changed: bool,
 }
 
+/// Who signs a pointer, and for how long it is good.
+#[derive(Clone, Copy)]
+pub struct Terms<'a> {
+    /// The key, if there is one.
+    pub key: Option<&'a SigningKey>,
+    /// Now, in seconds since the epoch.
+    pub now: u64,
+    /// When the pointer expires; never without.
+    pub expires_at: Option<u64>,
+}
+
+impl Terms<'_> {
+    fn verify_key(&self) -> Option<VerifyKey> {
+        self.key.and_then(|key| VerifyKey::parse(&key.public()).ok())
+    }
+
+    /// Whether a pointer that names the right artifact has to be signed again: less than half of the time is left, or
+    /// it never expired and now should.
+    fn is_due(&self, before: Option<u64>) -> bool {
+        match (before, self.expires_at) {
+            (Some(before), Some(after)) => before.saturating_sub(self.now) < after.saturating_sub(self.now) / 2,
+            (before, after) => before != after,
+        }
+    }
+}
+
 /// Publishes an artifact. With a key it must be signed with it, and the pointer is signed as well.
 ///
 /// # Errors
 /// [`PublishFault`]; what was published before is still the latest.
-pub async fn publish(file: &Path, place: &Place, key: Option<&SigningKey>) -> Result<Outcome, PublishFault> {
+pub async fn publish(file: &Path, place: &Place, terms: Terms<'_>) -> Result<Outcome, PublishFault> {
     writable(place)?;
-    let verify = key.and_then(|key| VerifyKey::parse(&key.public()).ok());
+    let verify = terms.verify_key();
     let scratch = tempfile::tempdir()?;
     // Unpacked once for nothing but certainty: a published artifact is whole.
     let unpacked = artifact::open(file, scratch.path(), verify.as_ref(), None, artifact::MAX_UNPACKED_BYTES)?;
@@ -77,11 +106,33 @@ pub async fn publish(file: &Path, place: &Place, key: Option<&SigningKey>) -> Re
         sha256,
     };
     let before = current(place, &manifest.corpus, verify.as_ref()).await?;
-    if let Some((pointer, _)) = before.as_ref().filter(|(pointer, _)| pointer.latest == latest) {
+    let unchanged =
+        |(pointer, _): &&(Pointer, UpdateVersion)| pointer.latest == latest && !terms.is_due(pointer.expires_at);
+    if let Some((pointer, _)) = before.as_ref().filter(unchanged) {
         return Ok(Outcome { pointer: pointer.clone(), changed: false });
     }
     upload(file, place, &latest).await?;
-    point(place, before, &manifest.corpus, latest, key).await
+    point(place, before, &manifest.corpus, latest, terms).await
+}
+
+/// Signs the pointer again, to what it points to already, good for longer.
+///
+/// # Errors
+/// [`PublishFault`]; the pointer is then as before.
+pub async fn refresh(place: &Place, corpus: &str, terms: Terms<'_>) -> Result<Outcome, PublishFault> {
+    writable(place)?;
+    let Some(before) = current(place, corpus, terms.verify_key().as_ref()).await? else {
+        return Err(PublishFault::Nothing(place.shown.clone(), corpus.to_owned()));
+    };
+    let latest = before.0.latest.clone();
+    present(place, &latest).await?;
+    point(place, Some(before), corpus, latest, terms).await
+}
+
+/// Whether an artifact that was published is still there.
+async fn present(place: &Place, published: &Published) -> Result<(), PublishFault> {
+    let there = place.store.head(&place.path(&published.artifact)).await?;
+    if there.size == published.bytes { Ok(()) } else { Err(PublishFault::Taken(published.artifact.clone())) }
 }
 
 /// Points to an earlier artifact again: the one before the latest, or the one with `version`.
@@ -92,11 +143,10 @@ pub async fn rollback(
     place: &Place,
     corpus: &str,
     version: Option<&str>,
-    key: Option<&SigningKey>,
+    terms: Terms<'_>,
 ) -> Result<Outcome, PublishFault> {
     writable(place)?;
-    let verify = key.and_then(|key| VerifyKey::parse(&key.public()).ok());
-    let Some(before) = current(place, corpus, verify.as_ref()).await? else {
+    let Some(before) = current(place, corpus, terms.verify_key().as_ref()).await? else {
         return Err(PublishFault::NoEarlier(format!("{}: nothing of corpus {corpus} was published", place.shown)));
     };
     let earlier = &before.0.earlier;
@@ -109,11 +159,8 @@ pub async fn rollback(
         let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
         return Err(PublishFault::NoEarlier(format!("no such earlier version of corpus {corpus}; known: {known}")));
     };
-    let there = place.store.head(&place.path(&chosen.artifact)).await?;
-    if there.size != chosen.bytes {
-        return Err(PublishFault::Taken(chosen.artifact));
-    }
-    point(place, Some(before), corpus, chosen, key).await
+    present(place, &chosen).await?;
+    point(place, Some(before), corpus, chosen, terms).await
 }
 
 fn writable(place: &Place) -> Result<(), PublishFault> {
@@ -171,10 +218,10 @@ async fn point(
     before: Option<(Pointer, UpdateVersion)>,
     corpus: &str,
     latest: Published,
-    key: Option<&SigningKey>,
+    terms: Terms<'_>,
 ) -> Result<Outcome, PublishFault> {
-    let pointer = Pointer::after(before.as_ref().map(|(pointer, _)| pointer), corpus, latest);
-    let bytes = pointer.write(key).map_err(|error| PointerFault::Corrupt(error.to_string()))?;
+    let pointer = Pointer::after(before.as_ref().map(|(pointer, _)| pointer), corpus, latest, terms.expires_at);
+    let bytes = pointer.write(terms.key).map_err(|error| PointerFault::Corrupt(error.to_string()))?;
     let mode = match (place.kind, before) {
         (_, None) => PutMode::Create,
         // A folder has no conditional replacement; two docs builds at a time are the pipeline's to prevent.

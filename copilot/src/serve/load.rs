@@ -19,6 +19,7 @@ use crate::{
         pointer::{Pointer, PointerFault},
         source::{self, Look, Source, SourceFault, Stamp},
     },
+    grant_guard::now,
     index::reader::LoadedIndex,
 };
 
@@ -29,6 +30,8 @@ pub(super) struct Loader {
     source: Source,
     cache: Cache,
     verify_key: Option<Arc<VerifyKey>>,
+    /// Least sequence number that a pointer may have.
+    least: u64,
 }
 
 /// Why an artifact was not taken: a name for the metric and a sentence for operators.
@@ -62,17 +65,13 @@ impl Loader {
     pub(super) fn all(settings: &Settings) -> anyhow::Result<Vec<Self>> {
         fs::create_dir_all(&settings.cache_dir)
             .with_context(|| format!("--cache-dir {} cannot be used", settings.cache_dir.display()))?;
-        let verify_key = settings.verify_key.as_ref().map(|file| {
-            let text = fs::read_to_string(file).map_err(|error| error.to_string());
-            let key = text.and_then(|text| VerifyKey::parse(&text)).map_err(anyhow::Error::msg);
-            key.map(Arc::new).with_context(|| format!("--verify-key {}", file.display()))
-        });
-        let verify_key = verify_key.transpose()?;
+        let verify_key = settings.verify_key.clone().map(Arc::new);
         let loader = |corpus: &super::CorpusSource| Self {
             corpus: corpus.corpus.clone(),
             source: corpus.source.clone(),
             cache: Cache { dir: settings.cache_dir.clone(), bound: settings.cache_bytes },
             verify_key: verify_key.clone(),
+            least: settings.least.get(&corpus.corpus).copied().unwrap_or(0),
         };
         Ok(settings.corpora.iter().map(loader).collect())
     }
@@ -97,12 +96,21 @@ impl Loader {
         Ok(index)
     }
 
-    /// Refuses a pointer that is older than one that was followed before, in this life of the process or an earlier one.
-    fn check_sequence(&self, pointer: &Pointer) -> Result<(), Refused> {
-        let Some((seen, version)) = self.cache.sequence(&self.corpus) else { return Ok(()) };
-        if pointer.sequence > seen || (pointer.sequence == seen && pointer.latest.version == version) {
+    /// Refuses a pointer that is older than one that was followed before, in this life of the process or an earlier one,
+    /// older than the operator allows, or expired. One that was followed before it expired is followed on.
+    fn check(&self, pointer: &Pointer, now: u64) -> Result<(), Refused> {
+        if pointer.sequence < self.least {
+            let reason = format!("the pointer has sequence {}; --min-sequence says {}", pointer.sequence, self.least);
+            return Err(Refused { kind: "replayed", reason });
+        }
+        let followed = self.cache.sequence(&self.corpus);
+        if followed.as_ref().is_some_and(|(seen, version)| pointer.is(*seen, version)) {
             return Ok(());
         }
+        if let Some(ended) = pointer.expires_at.filter(|ended| *ended <= now) {
+            return Err(expired(ended, now));
+        }
+        let Some((seen, version)) = followed.filter(|(seen, _)| pointer.sequence <= *seen) else { return Ok(()) };
         let reason = format!(
             "the pointer has sequence {} and version {}; sequence {seen} with version {version} was followed before",
             pointer.sequence, pointer.latest.version
@@ -123,15 +131,46 @@ fn kind(fault: &ArtifactFault) -> &'static str {
     }
 }
 
+/// The pointer that is followed.
+#[derive(Debug)]
+struct Followed {
+    expires_at: Option<u64>,
+    told: bool,
+}
+
+impl Followed {
+    /// Once, after it has expired. What it named stays in service: a pod that has none does not follow it any more.
+    fn has_expired(&mut self, now: u64) -> Option<Refused> {
+        let ended = self.expires_at.filter(|ended| *ended <= now && !self.told)?;
+        self.told = true;
+        Some(expired(ended, now))
+    }
+}
+
+fn expired(ended: u64, now: u64) -> Refused {
+    let ago = now.saturating_sub(ended);
+    let reason = format!(
+        "the pointer expired {} days and {} hours ago: publish again, or `copilot index publish --refresh`",
+        ago / 86_400,
+        ago % 86_400 / 3600
+    );
+    Refused { kind: "expired", reason }
+}
+
 /// Looks at the source now and then, until told to stop.
 pub(super) async fn follow(loader: Loader, app: App, poll: Duration, stopped: CancellationToken) {
     let mut seen: Option<Stamp> = None;
+    let mut followed: Option<Followed> = None;
+    app.metrics.followed(&loader.corpus, None);
     loop {
         tokio::select! {
-            look = look(&loader, &app, seen.as_ref()) => {
+            look = look(&loader, &app, seen.as_ref(), &mut followed) => {
                 if let Some((stamp, outcome)) = look {
                     seen = stamp;
                     settle(&app, &loader.corpus, outcome);
+                }
+                if let Some(refused) = followed.as_mut().and_then(|followed| followed.has_expired(now())) {
+                    settle(&app, &loader.corpus, Err(refused));
                 }
             }
             () = stopped.cancelled() => return,
@@ -146,7 +185,7 @@ pub(super) async fn follow(loader: Loader, app: App, poll: Duration, stopped: Ca
 type Looked = Option<(Option<Stamp>, Result<LoadedIndex, Refused>)>;
 
 /// `None` when the source is as it was. Without a stamp the next look tries again.
-async fn look(loader: &Loader, app: &App, seen: Option<&Stamp>) -> Looked {
+async fn look(loader: &Loader, app: &App, seen: Option<&Stamp>, followed: &mut Option<Followed>) -> Looked {
     let found = loader.source.look(&loader.corpus, loader.verify_key.as_deref(), seen).await;
     let in_use = app.shelf.in_use();
     match found {
@@ -163,7 +202,7 @@ async fn look(loader: &Loader, app: &App, seen: Option<&Stamp>) -> Looked {
             Err(fault) => Some(failed(stamp, fault)),
         },
         Ok(Look::Pointer(pointer, place, stamp)) => {
-            if let Err(refused) = loader.check_sequence(&pointer) {
+            if let Err(refused) = loader.check(&pointer, now()) {
                 return Some((Some(stamp), Err(refused)));
             }
             let kept = loader.cache.dir.join(format!("{}-{}", loader.corpus, pointer.latest.version));
@@ -176,6 +215,10 @@ async fn look(loader: &Loader, app: &App, seen: Option<&Stamp>) -> Looked {
                 }
             };
             let outcome = outcome.and_then(|index| noted(loader, &pointer, index));
+            if outcome.is_ok() {
+                app.metrics.followed(&loader.corpus, pointer.expires_at);
+                *followed = Some(Followed { expires_at: pointer.expires_at, told: false });
+            }
             Some((Some(stamp), outcome))
         }
     }

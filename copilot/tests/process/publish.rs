@@ -336,3 +336,67 @@ async fn a_folder_is_published_to_and_served_from_within_the_caches_bound() {
     }
     assert!(cached() <= 3, "{} editions are in the cache", cached());
 }
+
+/// Somebody who kept an old pointer cannot hand it to a pod without a past; a pod that follows one serves on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_expired_or_old_pointer_is_followed_by_no_fresh_pod() {
+    let place = tempfile::tempdir().unwrap();
+    let place = place.path().display().to_string();
+    let desk = Desk::new(&place, &[]);
+    let (key, public) = (desk.path("key"), desk.path("key.pub"));
+    let verify = ["--verify-key", public.as_str()];
+    let refresh = |lifetime: &str| {
+        let args = ["index", "publish", "--refresh", "--to", &place, "--valid-for", lifetime, "--signing-key", &key];
+        said(&desk.copilot(&args))
+    };
+    // Long enough to be followed once.
+    let args = ["index", "publish", &desk.path("alpha"), "--to", &place, "--valid-for", "20s", "--signing-key", &key];
+    assert!(said(&desk.copilot(&args)).contains("sequence 1, good for 0 days"));
+    let old = start_with(desk.folder.path(), &place, &verify, &[]);
+    let search = format!("{}/api/docs-search?q=backups+kept+days", old.http);
+    until(&search, |status, _| status == 200).await;
+    let expired = |body: &Value| body["corpora"][0]["fault"].as_str().is_some_and(|fault| fault.contains("expired"));
+    let state = until(&format!("{}/readyz", old.admin), |_, body| expired(body)).await;
+    assert_eq!(state["ready"], true, "what is in service stays: {state}");
+    assert_eq!(get(&search).await.0, 200);
+    let metrics = reqwest::get(format!("{}/metrics", old.admin)).await.unwrap().text().await.unwrap();
+    assert!(metrics.contains(r#"copilot_artifact_refusals_total{corpus="public",reason="expired"} 1"#), "{metrics}");
+
+    let fresh = tempfile::tempdir().unwrap();
+    let new = start_with(fresh.path(), &place, &verify, &[]);
+    let state = until(&format!("{}/readyz", new.admin), |_, body| expired(body)).await;
+    assert_eq!(state["ready"], false, "{state}");
+    // The old one, with its cache: it has followed this very pointer.
+    drop(old);
+    let again = start_with(desk.folder.path(), &place, &verify, &[]);
+    let state = until(&format!("{}/readyz", again.admin), |status, body| status == 200 && expired(body)).await;
+    assert_eq!(state["ready"], true, "{state}");
+
+    assert!(refresh("1h").contains("is the latest now, sequence 2"));
+    for server in [&new, &again] {
+        let in_order = |status: u16, body: &Value| status == 200 && body["corpora"][0]["fault"].is_null();
+        until(&format!("{}/readyz", server.admin), in_order).await;
+    }
+    // Half of its time is not over: publishing the same again changes nothing. With a longer life it does.
+    let alpha = desk.path("alpha");
+    let publish = |lifetime: &str| {
+        let args = ["index", "publish", &alpha, "--to", &place, "--valid-for", lifetime, "--signing-key", &key];
+        said(&desk.copilot(&args))
+    };
+    assert!(publish("1h").contains("was the latest already, sequence 2"));
+    assert!(publish("90d").contains("is the latest now, sequence 3, good for 90 days"));
+
+    // A pod without a past that is told what to expect.
+    let told = tempfile::tempdir().unwrap();
+    let told_server = start_with(told.path(), &place, &[&verify[..], &["--min-sequence", "public=4"]].concat(), &[]);
+    let ready = format!("{}/readyz", told_server.admin);
+    until(&ready, |status, body| status == 503 && body["reasons"][0].to_string().contains("--min-sequence says 4"))
+        .await;
+    assert!(refresh("never").contains("sequence 4, good without end"));
+    until(&ready, |status, _| status == 200).await;
+
+    // Without a key there is nothing to sign a pointer again with.
+    let unsigned = desk.copilot(&["index", "publish", "--refresh", "--corpus", "member", "--to", &place]);
+    assert_eq!(unsigned.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&unsigned.stderr).contains("nothing of corpus member was published"));
+}

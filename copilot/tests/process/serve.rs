@@ -104,11 +104,24 @@ async fn unsigned_artifacts_are_refused_when_a_key_is_set_and_a_stopped_server_e
 
 #[test]
 fn wrong_settings_end_with_a_sentence_and_exit_code_2() {
-    let cases: [(&[&str], &str); 6] = [
+    let cases: [(&[&str], &str); 13] = [
         (&["serve", "--insecure-no-grant", "--corpus", "public"], "expected NAME=SOURCE"),
         (&["serve", "--insecure-no-grant", "--corpus", "a=x", "--corpus", "a=y"], "given twice"),
         (&["serve", "--grant-key-file", "no-such-file", "--corpus", "a=x"], "--grant-key-file"),
-        (&["serve", "--corpus", "a=x"], "--grant-key-file"),
+        (&["serve", "--corpus", "a=x"], "--grant-key-file is missing"),
+        (&["serve", "--corpus", "a=x", "--insecure-no-grant=maybe"], "expected true or false"),
+        (&["serve", "--corpus", "a=x", "--insecure-corpora", "a"], "needs --insecure-no-grant"),
+        (&["serve", "--corpus", "a=x", "--insecure-no-grant"], "--verify-key is missing"),
+        (
+            &["serve", "--corpus", "a=x", "--insecure-no-grant", "--verify-key", "no-such-file"],
+            "--verify-key no-such-file",
+        ),
+        (&["serve", "--corpus", "a=x", "--insecure-no-grant", "--verify-key="], "expected a path"),
+        (
+            &["serve", "--corpus", "a=x", "--insecure-no-grant", "--allow-unsigned", "--min-sequence", "b=1"],
+            "no corpus b",
+        ),
+        (&["index", "publish", "--refresh", "--to", "x", "--valid-for", "soon"], "expected a time such as 90d"),
         (&["index", "build", ".", "--site-url", "docs.example.org", "--out", "x"], "--site-url"),
         (&["index", "build", "src", "--out", "x"], "--site-url is missing"),
     ];

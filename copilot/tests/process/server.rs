@@ -61,6 +61,7 @@ pub(crate) fn start_with(folder: &Path, source: &str, extra: &[&str], env: &[(&s
     let _ = fs::remove_file(&ready);
     let mut child = Command::new(PROGRAM)
         .args(["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--poll-seconds", "1"])
+        .args(if extra.contains(&"--verify-key") { &[][..] } else { &["--allow-unsigned"] })
         .args(["--insecure-no-grant", "--cache-dir"])
         .arg(folder.join("cache"))
         .arg("--ready-file")

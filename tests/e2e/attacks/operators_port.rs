@@ -87,6 +87,7 @@ fn the_scraped_port_tells_nothing_but_metrics_and_the_operators_port_answers_no_
         folder,
         corpora: vec![("public".into(), gate.folder.path().join("index/public.docsgate"))],
         grant_key: gate.stack.grant_key.clone(),
+        verify_key: copilot::verify_key(&gate.folder.path().join("index")),
         extra: listen.to_vec(),
         env: Vec::new(),
     };

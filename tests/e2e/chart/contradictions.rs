@@ -41,6 +41,8 @@ const TABLE: &[(&[&str], &str)] = &[
         &["copilot.separate=true", "copilot.plaintext="],
         "questions, the answers (the members' documents among them) and the signed grants then travel between Envoy and copilot in the clear",
     ),
+    (&["copilot.allowUnsigned=true"], "copilot.verifyKeySecret and copilot.allowUnsigned=true contradict each other"),
+    (&["copilot.verifyKeySecret="], "or copilot.allowUnsigned=true to serve what nobody has vouched for"),
     // By the schema, before any template.
     (&["networkPolicy.from=[{}]"], "networkPolicy.from.0"),
     (&["networkPolicy.metricsFrom=[{}]"], "networkPolicy.metricsFrom.0"),

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use docsgate_harness::copilot::Docs;
+use docsgate_harness::copilot::{Docs, verify_key};
 use docsgate_harness::process::{Launch, Process};
 use docsgate_harness::{http, paths, tools};
 use serde_json::Value;
@@ -184,6 +184,7 @@ fn the_pod_starts_follows_its_policy_and_ends_without_a_failed_request() {
         let name = format!("{corpus}.docsgate");
         fs::copy(artifacts.join(&name), pod.volumes["artifacts"].join(&name)).unwrap();
     }
+    project(&pod.volumes["verify"], "1", &[("key", fs::read_to_string(verify_key(&artifacts)).unwrap())]);
 
     // Native sidecars in their order, each when the one before has started; then Envoy.
     let sidecars: Vec<&str> =

@@ -23,9 +23,10 @@ const IMAGES: [&str; 5] = [
     "copilot.plaintext=accept",
 ];
 /// What those without a values file must be told as well.
-const BARE: [&str; 4] = [
+const BARE: [&str; 5] = [
     INGRESS,
     "grantKeySecret=grant",
+    "copilot.verifyKeySecret=index-key",
     "copilot.artifacts.persistentVolumeClaim.claimName=docs-index",
     "copilot.artifacts.persistentVolumeClaim.readOnly=true",
 ];

@@ -53,9 +53,10 @@ impl Docs {
     pub fn index(&self, folder: &Path) -> Result<(PathBuf, bool)> {
         fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
         let copilot = paths::binary("copilot")?;
+        let key = signing_key(&copilot, folder)?;
         let artifact = folder.join(format!("{}.docsgate", self.corpus));
         let stamp_file = folder.join(format!("{}.stamp", self.corpus));
-        let stamp = format!("{:016x}", self.fingerprint(&copilot)?);
+        let stamp = format!("{:016x}", self.fingerprint(&copilot, &key)?);
         if artifact.is_file() && fs::read_to_string(&stamp_file).is_ok_and(|text| text == stamp) {
             return Ok((artifact, false));
         }
@@ -69,6 +70,8 @@ impl Docs {
         .arg(&self.folder)
         .args(["--site-url", &self.site_url, "--corpus", &self.corpus, "--out"])
         .arg(&artifact)
+        .arg("--signing-key")
+        .arg(&key)
         .run(INDEX_PATIENCE)?;
         fs::write(&stamp_file, stamp).with_context(|| format!("cannot write {}", stamp_file.display()))?;
         Ok((artifact, true))
@@ -99,10 +102,10 @@ impl Docs {
         })
     }
 
-    fn fingerprint(&self, program: &Path) -> Result<u64> {
+    fn fingerprint(&self, program: &Path, key: &Path) -> Result<u64> {
         let mut hasher = DefaultHasher::new();
         self.site_url.hash(&mut hasher);
-        let mut files = vec![program.to_path_buf()];
+        let mut files = vec![program.to_path_buf(), key.to_path_buf()];
         collect(&self.folder, &mut files)?;
         for file in files {
             let data = fs::metadata(&file).with_context(|| format!("cannot read {}", file.display()))?;
@@ -110,6 +113,25 @@ impl Docs {
         }
         Ok(hasher.finish())
     }
+}
+
+/// The public key that the indexes in `folder` are signed with.
+#[must_use]
+pub fn verify_key(folder: &Path) -> PathBuf {
+    folder.join("index.key.pub")
+}
+
+/// The private key that signs the indexes in `folder`, made once.
+fn signing_key(copilot: &Path, folder: &Path) -> Result<PathBuf> {
+    let key = folder.join("index.key");
+    if !key.is_file() || !verify_key(folder).is_file() {
+        let _ = fs::remove_file(&key);
+        Launch::new("copilot index keygen", copilot, folder.join("index.key.log"))
+            .args(["index", "keygen", "--out"])
+            .arg(&key)
+            .run(INDEX_PATIENCE)?;
+    }
+    Ok(key)
 }
 
 /// A thousand pages in a debug build take seconds; a machine may be busy.
@@ -146,6 +168,8 @@ pub struct Options {
     pub corpora: Vec<(String, PathBuf)>,
     /// Grant keys.
     pub grant_key: PathBuf,
+    /// Public key that the artifacts are signed with.
+    pub verify_key: PathBuf,
     /// Further flags.
     pub extra: Vec<String>,
     /// Further environment variables.
@@ -175,6 +199,8 @@ impl Copilot {
             .args(["serve", "--listen", "127.0.0.1:0", "--grpc-listen", "127.0.0.1:0"])
             .args(["--admin-listen", "127.0.0.1:0", "--grant-key-file"])
             .arg(&options.grant_key)
+            .arg("--verify-key")
+            .arg(&options.verify_key)
             .arg("--cache-dir")
             .arg(options.folder.join("cache"))
             .args(&options.extra);

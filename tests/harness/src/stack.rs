@@ -208,6 +208,7 @@ fn start_copilot(options: &Options, folder: &Path, grant_key: &Path) -> Result<C
         folder: folder.to_path_buf(),
         corpora,
         grant_key: grant_key.to_path_buf(),
+        verify_key: copilot::verify_key(&folder.join("index")),
         extra: Vec::new(),
         env: Vec::new(),
     };
