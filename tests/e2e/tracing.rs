@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use docsgate_harness::authz::Authz;
-use docsgate_harness::copilot::{Copilot, Options};
+use docsgate_harness::copilot::{Copilot, Options, verify_key};
 use docsgate_harness::envoy::{self, Envoy};
 use opentelemetry_proto::tonic::collector::logs::v1::{
     ExportLogsServiceRequest, ExportLogsServiceResponse,
@@ -112,6 +112,7 @@ fn traced(gate: &mut Gate, collector: SocketAddr, percent: u32) -> (Envoy, Copil
         folder: folder.clone(),
         corpora: corpora.to_vec(),
         grant_key: gate.stack.grant_key.clone(),
+        verify_key: verify_key(&index),
         extra: Vec::new(),
         env: variables.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect(),
     })

@@ -19,13 +19,14 @@ use super::manifest::{Manifest, hex};
 
 /// Largest artifact, unpacked, unless the caller has less room.
 pub const MAX_UNPACKED_BYTES: u64 = 8 << 30;
-/// Largest manifest.
-const MAX_MANIFEST_BYTES: u64 = 1 << 20;
-/// Most files in an artifact; an index of one segment has about a dozen.
-const MAX_FILES: usize = 256;
 const MANIFEST: &str = "manifest.json";
 const SIGNATURE: &str = "manifest.sig";
 const COMPRESSION: i32 = 9;
+
+mod archive;
+
+pub use archive::unpack_tar;
+use archive::{Archive, Target};
 
 /// Why an artifact was refused.
 #[derive(Debug, thiserror::Error)]
@@ -248,117 +249,6 @@ pub fn open(
         None => return Err(ArtifactFault::Corrupt("it has no manifest".into())),
     };
     Ok(Unpacked { dir, manifest })
-}
-
-/// Where the files of an artifact go.
-enum Target {
-    /// They are there already.
-    Cached(PathBuf),
-    /// Into this directory, which is then renamed.
-    Into(PathBuf, PathBuf),
-}
-
-type Entries = tar::Archive<io::Take<zstd::Decoder<'static, BufReader<File>>>>;
-
-struct Archive {
-    tar: Entries,
-}
-
-impl Archive {
-    fn open(path: &Path) -> Result<Self, ArtifactFault> {
-        let file = File::open(path).map_err(io_fault(path))?;
-        let mut decoder = zstd::Decoder::new(file).map_err(|error| ArtifactFault::Corrupt(error.to_string()))?;
-        // A frame that claims a huge window would make the decoder take that much memory.
-        decoder.window_log_max(27).map_err(|error| ArtifactFault::Corrupt(error.to_string()))?;
-        Ok(Self { tar: tar::Archive::new(decoder.take(MAX_UNPACKED_BYTES)) })
-    }
-
-    /// Reads manifest and signature, asks `target` where the files go, and unpacks them there.
-    fn walk(
-        mut self,
-        key: Option<&VerifyKey>,
-        target: impl FnOnce(&Manifest) -> Result<Option<Target>, ArtifactFault>,
-    ) -> Result<(Manifest, Option<Target>), ArtifactFault> {
-        let corrupt = |error: io::Error| ArtifactFault::Corrupt(error.to_string());
-        let mut entries = self.tar.entries().map_err(corrupt)?;
-        let mut next = || -> Result<Option<(String, tar::Entry<'_, _>)>, ArtifactFault> {
-            let Some(entry) = entries.next() else { return Ok(None) };
-            let entry = entry.map_err(corrupt)?;
-            let name = entry.path().map_err(corrupt)?.to_string_lossy().into_owned();
-            let plain = !name.is_empty()
-                && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
-                && !name.starts_with('.');
-            if entry.header().entry_type() != tar::EntryType::Regular || !plain {
-                return Err(ArtifactFault::Refused(format!("`{}` is not a plain file", name.escape_debug())));
-            }
-            Ok(Some((name, entry)))
-        };
-        let Some((name, entry)) = next()? else { return Err(ArtifactFault::Corrupt("it is empty".into())) };
-        if name != MANIFEST {
-            return Err(ArtifactFault::Corrupt("it does not begin with its manifest".into()));
-        }
-        let mut text = Vec::new();
-        entry.take(MAX_MANIFEST_BYTES).read_to_end(&mut text).map_err(corrupt)?;
-        let manifest: Manifest =
-            serde_json::from_slice(&text).map_err(|error| ArtifactFault::Corrupt(format!("manifest: {error}")))?;
-        let mut following = next()?;
-        if following.as_ref().is_some_and(|(name, _)| name == SIGNATURE) {
-            let mut signature = Vec::new();
-            if let Some((_, entry)) = following {
-                entry.take(256).read_to_end(&mut signature).map_err(corrupt)?;
-            }
-            if key.is_some_and(|key| !key.verify(&text, &signature)) {
-                return Err(ArtifactFault::Signature("it was made with another key"));
-            }
-            following = next()?;
-        } else if key.is_some() {
-            return Err(ArtifactFault::Signature("the artifact is not signed"));
-        }
-        let names_are_plain = manifest.files.keys().chain([&manifest.corpus]).all(|name| {
-            !name.is_empty()
-                && name.len() < 200
-                && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
-        });
-        if !names_are_plain || manifest.files.len() > MAX_FILES {
-            return Err(ArtifactFault::Refused("the manifest lists names that are not plain, or too many".into()));
-        }
-        let target = target(&manifest)?;
-        let Some(Target::Into(dir, _)) = &target else { return Ok((manifest, target)) };
-        let mut missing: BTreeMap<&str, &str> =
-            manifest.files.iter().map(|(name, digest)| (name.as_str(), digest.as_str())).collect();
-        let mut left = manifest.bytes;
-        while let Some((name, mut entry)) = following {
-            // What a bomb inflates to is more than its manifest admits, and nothing of that is written.
-            left = left.checked_sub(entry.size()).ok_or_else(|| {
-                ArtifactFault::Refused(format!("it holds more than the {} bytes of its manifest", manifest.bytes))
-            })?;
-            let Some(digest) = missing.remove(name.as_str()) else {
-                return Err(ArtifactFault::Refused(format!("`{name}` is not in the manifest, or there twice")));
-            };
-            let path = dir.join(&name);
-            let mut hash = Sha256::new();
-            let mut file = File::create_new(&path).map_err(io_fault(&path))?;
-            copy(&mut entry, &mut file, &mut hash).map_err(corrupt)?;
-            if hex(&hash.finalize()) != digest {
-                return Err(ArtifactFault::Corrupt(format!("`{name}` has another digest than the manifest says")));
-            }
-            following = next()?;
-        }
-        if let Some(name) = missing.keys().next() {
-            return Err(ArtifactFault::Corrupt(format!("`{name}` is missing: the artifact is truncated")));
-        }
-        Ok((manifest, target))
-    }
-}
-
-fn copy(from: &mut impl Read, to: &mut File, hash: &mut Sha256) -> io::Result<()> {
-    let mut buffer = vec![0; 64 * 1024];
-    loop {
-        let read = from.read(&mut buffer)?;
-        let Some(bytes) = buffer.get(..read).filter(|bytes| !bytes.is_empty()) else { return Ok(()) };
-        hash.update(bytes);
-        to.write_all(bytes)?;
-    }
 }
 
 #[cfg(test)]

@@ -189,9 +189,7 @@ fn a_few_words_are_corrected_and_the_rest_is_told() {
     assert_eq!(corrected, ["rareabax", "rarebbax", "everywherx"], "the longest first, then in order");
     assert!(found.truncated);
     assert!(
-        !search(&index, &request("rareabax everywherx"), &Synonyms::default(), &Tuning::default())
-            .unwrap()
-            .truncated
+        !search(&index, &request("rareabax everywherx"), &Synonyms::default(), &Tuning::default()).unwrap().truncated
     );
 }
 

@@ -177,3 +177,73 @@ fn bombs_and_absurd_sizes_are_refused_before_they_are_written() {
     assert!(small.contains("there is room for 1000"), "{small}");
     assert_eq!(made.cached(), 0);
 }
+
+/// The seeds of the fuzz target `artifact`: archives without their compression.
+fn seeds() -> Vec<(String, Vec<u8>)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/seeds/artifact");
+    let seed = |entry: io::Result<fs::DirEntry>| {
+        let path = entry.unwrap().path();
+        (path.file_name().unwrap().to_string_lossy().into_owned(), fs::read(&path).unwrap())
+    };
+    let mut seeds: Vec<(String, Vec<u8>)> = fs::read_dir(folder).unwrap().map(seed).collect();
+    seeds.sort();
+    seeds
+}
+
+#[test]
+fn headers_are_read_as_they_are() {
+    for (name, expected) in [("long-name", "but a long name"), ("pax", "but PAX records"), ("link", "but a link")] {
+        let folder = tempfile::tempdir().unwrap();
+        let (_, tar) = seeds().into_iter().find(|(seed, _)| seed == name).unwrap();
+        let fault = unpack_tar(tar.as_slice(), folder.path(), None).unwrap_err().to_string();
+        assert!(fault.contains(expected), "{name}: {fault}");
+    }
+    for name in ["whole", "unsigned"] {
+        let folder = tempfile::tempdir().unwrap();
+        let (_, tar) = seeds().into_iter().find(|(seed, _)| seed == name).unwrap();
+        assert_eq!(unpack_tar(tar.as_slice(), folder.path(), None).unwrap().files.len(), 2, "{name}");
+    }
+}
+
+#[test]
+fn little_is_read_before_the_manifest_is_verified() {
+    /// Zeros without end, counted.
+    struct Zeros<'a>(&'a mut u64);
+    impl Read for Zeros<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            buffer.fill(0);
+            *self.0 += buffer.len() as u64;
+            Ok(buffer.len())
+        }
+    }
+    let folder = tempfile::tempdir().unwrap();
+    for (size, kind) in [(1 << 20, tar::EntryType::Regular), (2 << 30, tar::EntryType::GNULongName)] {
+        let mut header = tar::Header::new_gnu();
+        header.as_mut_bytes()[..13].copy_from_slice(b"manifest.json");
+        header.set_entry_type(kind);
+        header.set_size(size);
+        header.set_cksum();
+        let mut read = 0;
+        assert!(unpack_tar(header.as_bytes().chain(Zeros(&mut read)), folder.path(), None).is_err());
+        assert!(read <= 2 << 20, "{read} bytes of {size}");
+    }
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_damage_makes_an_archive_hold_more_than_its_manifest_says(
+        seed in 0_usize..5,
+        changes in proptest::collection::vec((0_usize..6144, proptest::num::u8::ANY), 0..6),
+    ) {
+        let (_, mut tar) = seeds().swap_remove(seed);
+        for (at, byte) in changes {
+            let at = at % tar.len();
+            tar[at] = byte;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        if let Ok(manifest) = unpack_tar(tar.as_slice(), folder.path(), None) {
+            let sizes = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().metadata().unwrap().len());
+            assert!(sizes.sum::<u64>() <= manifest.bytes);
+        }
+    }
+}
