@@ -2,11 +2,13 @@
 //!
 //! 0: done. 1: it was tried and failed, or the answer is no. 2: the command line or a setting is wrong.
 
+pub mod api_key;
 pub mod check;
 pub mod database;
 pub mod drain;
 pub mod environment;
 pub mod explain;
+pub mod migrate;
 pub mod replay;
 pub mod test;
 pub mod token;
@@ -50,11 +52,11 @@ enum Command {
     /// Print a JSON Schema: of policies, of policy cases, or of decision log lines.
     Schema(check::SchemaArgs),
     /// Bring the database schema to this version.
-    Migrate(database::DatabaseArgs),
+    Migrate(migrate::MigrateArgs),
     /// Manage members and their entitlements.
     Member(database::MemberArgs),
     /// Manage API keys.
-    ApiKey(database::ApiKeyArgs),
+    ApiKey(api_key::ApiKeyArgs),
     /// Development tokens, and why a token would be refused.
     Token(token::TokenArgs),
 }
@@ -84,9 +86,9 @@ pub fn main(cli: Cli) -> ExitCode {
             Command::Serve(config) => serve::run(*config).await.map(|()| ExitCode::SUCCESS),
             Command::Drain(args) => drain::run(&args).await.map(|()| ExitCode::SUCCESS),
             Command::Check(args) => check::run(&args),
-            Command::Migrate(args) => database::migrate(&args).await,
+            Command::Migrate(args) => migrate::run(&args).await,
             Command::Member(args) => database::member(&args).await,
-            Command::ApiKey(args) => database::api_key(&args).await,
+            Command::ApiKey(args) => api_key::run(&args).await,
             Command::Token(args) => token::run(&args).await,
             Command::Test(args) => test::run(&args),
             Command::Explain(args) => explain::run(*args).await,

@@ -124,7 +124,11 @@ impl ServeConfig {
     }
 }
 
-fn secret(value: Option<&str>, file: Option<&PathBuf>, flag: &str) -> Result<Option<String>, UsageError> {
+/// A value that may stand in a file instead; the file wins.
+///
+/// # Errors
+/// [`UsageError`] when the file cannot be read.
+pub(crate) fn secret(value: Option<&str>, file: Option<&PathBuf>, flag: &str) -> Result<Option<String>, UsageError> {
     if let Some(path) = file {
         let text =
             std::fs::read_to_string(path).map_err(|error| UsageError(format!("{flag} {}: {error}", path.display())))?;

@@ -94,7 +94,7 @@ impl Facts for LiveFacts<'_> {
             let key = self.sources.api_keys.holder(key, now).await?;
             match self.sources.members.standing(&key.member, None, now).await {
                 Ok(Standing { record: Some(record), stale_for, .. }) => {
-                    Ok(ApiKeyRecord { id: key.id, record, stale_for })
+                    Ok(ApiKeyRecord { id: key.id, record, stale_for: stale_for.max(key.stale_for) })
                 }
                 Ok(_) => Err(ApiKeyFault::Unknown),
                 Err(StoreUnavailable) => Err(ApiKeyFault::StoreUnavailable),

@@ -64,7 +64,7 @@ pub async fn run(config: ServeConfig) -> Result<()> {
         Limiter::start(&snapshot.limiter, redis_url.as_deref(), &limit_secret, &mut registry).map_err(UsageError)?;
     let database = database.map(|urls| Database::new(&urls));
     let told = Invalidations::new();
-    let api_keys = ApiKeys::new(database.clone(), Arc::clone(&told), &snapshot.entitlements);
+    let api_keys = ApiKeys::new(database.clone(), Arc::clone(&told), &snapshot.entitlements, &mut registry);
     let sources = Arc::new(Sources {
         limits,
         tokens: Tokens::new(TokenOptions { allow_http: config.allow_http_jwks }, &mut registry),

@@ -111,7 +111,7 @@ fn the_examples_of_the_portals_page_work_as_they_stand_there() {
     let text = fs::read_to_string(crate::gate::data().join("policy.yaml")).unwrap().replace(
         "jwks_url: https://learn.example.org/.well-known/jwks.json",
         &format!("jwks_file: {}", published.display()),
-    );
+    ) + "api_keys: {}\n";
     let gate = Gate::with(Wanted { policy_text: Some(text), ..Wanted::default() });
     let subject = "portal-member-1";
     let tokens = portals.each_ref().map(|portal| portal.token(subject));
@@ -129,6 +129,22 @@ fn the_examples_of_the_portals_page_work_as_they_stand_there() {
     assert_eq!(zanzibar(&tokens[0]), 0, "nothing is sold yet");
     sell(&gate, subject, &example("portal.sql"));
     eventually("the sale", || (zanzibar(&tokens[0]) > 0).then_some(()));
+
+    // A key that each portal makes for a service of that member.
+    for portal in &portals {
+        let made: Value = serde_json::from_str(&portal.run(&["api-key"])).unwrap();
+        let [id, digest, key] = ["id", "digest", "key"].map(|part| made[part].as_str().unwrap());
+        sell(
+            &gate,
+            subject,
+            &format!("SELECT docsgate.create_api_key('{id}', decode('{digest}', 'hex'), :'issuer', :'subject');"),
+        );
+        let found = eventually("the portal's key", || {
+            let answer = gate.search("zanzibar").header("x-api-key", key).send().unwrap();
+            (answer.status() == 200).then(|| ok(answer))
+        });
+        assert!(!urls(&found).is_empty(), "{found}");
+    }
 
     // The rotation, step by step; the old token never stops.
     let both: Vec<Value> = python.iter().chain(&typescript).cloned().collect();

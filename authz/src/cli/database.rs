@@ -1,49 +1,37 @@
-//! Commands that change what the database knows: migrations, members, API keys.
+//! Where the database is, and the commands about members.
 
-use std::{io::Write, process::ExitCode};
+use std::{io::Write, path::PathBuf, process::ExitCode};
 
-use anyhow::{Context, Result, anyhow};
-use aws_lc_rs::rand::{SecureRandom, SystemRandom};
-use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use anyhow::{Result, anyhow};
 use clap::{Args, Subcommand};
-use sqlx::{PgPool, Row, migrate::Migrator};
+use sqlx::{PgPool, Row};
 
 use super::{Output, UsageError};
-use crate::{facts::api_keys, postgres::DatabaseUrls};
-
-/// The schema `docsgate`, version by version.
-static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
+use crate::{config::secret, postgres::DatabaseUrls};
 
 /// Where the database is.
 #[derive(Debug, Args)]
 pub struct DatabaseArgs {
-    /// Postgres, as a URL; several hosts separated by commas.
+    /// Postgres, as a URL; several hosts separated by commas. Every process of the machine can read a command line: give it
+    /// by the environment, or in a file.
     #[arg(long, env = "DATABASE_URL", value_name = "URL", hide_env_values = true)]
-    database_url: String,
+    database_url: Option<String>,
+    /// File with the Postgres URL.
+    #[arg(long, env = "DOCSGATE_DATABASE_URL_FILE", value_name = "FILE")]
+    database_url_file: Option<PathBuf>,
 }
 
 impl DatabaseArgs {
-    async fn connect(&self) -> Result<PgPool> {
-        let urls =
-            DatabaseUrls::parse(&self.database_url).map_err(|error| UsageError(format!("--database-url: {error}")))?;
+    pub(super) async fn connect(&self) -> Result<PgPool> {
+        let url = secret(self.database_url.as_deref(), self.database_url_file.as_ref(), "--database-url-file")?;
+        let Some(url) = url else {
+            let expected = "expected DATABASE_URL in the environment, or --database-url-file FILE";
+            return Err(UsageError(format!("no database is named: {expected}")).into());
+        };
+        let named = if self.database_url_file.is_some() { "--database-url-file" } else { "--database-url" };
+        let urls = DatabaseUrls::parse(&url).map_err(|error| UsageError(format!("{named}: {error}")))?;
         urls.writable().await.map_err(|error| anyhow!(error))
     }
-}
-
-/// `authz migrate`: brings the schema to this version. Running it again changes nothing.
-///
-/// # Errors
-/// When the database cannot be reached, or has a schema newer than this program.
-pub async fn migrate(args: &DatabaseArgs) -> Result<ExitCode> {
-    let pool = args.connect().await?;
-    let mut connection = pool.acquire().await.context("the database")?;
-    // The table of migrations stands in `public`, whatever the login is called: a login named `docsgate` would otherwise
-    // look for it in the schema of its own name once that exists.
-    sqlx::query("SET search_path TO public").execute(&mut *connection).await.map_err(refused)?;
-    MIGRATIONS.run(&mut *connection).await.context("the schema cannot be brought to this version")?;
-    let version = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0);
-    writeln!(std::io::stdout(), "schema docsgate is at version {version}")?;
-    Ok(ExitCode::SUCCESS)
 }
 
 /// Manage members and their entitlements.
@@ -54,18 +42,18 @@ pub struct MemberArgs {
 }
 
 #[derive(Debug, Args)]
-struct MemberRef {
+pub(super) struct MemberRef {
     #[command(flatten)]
-    database: DatabaseArgs,
+    pub(super) database: DatabaseArgs,
     /// `iss` of the member's tokens.
     #[arg(long, env = "DOCSGATE_ISSUER", value_name = "URL")]
-    issuer: String,
+    pub(super) issuer: String,
     /// `sub` of the member's tokens.
     #[arg(value_name = "SUBJECT")]
-    subject: String,
+    pub(super) subject: String,
     /// How to print the result.
     #[arg(long, value_enum, default_value_t = Output::Text)]
-    output: Output,
+    pub(super) output: Output,
 }
 
 #[derive(Debug, Subcommand)]
@@ -259,116 +247,9 @@ async fn list(
     Ok(rows.len())
 }
 
-/// Manage API keys of services.
-#[derive(Debug, Args)]
-pub struct ApiKeyArgs {
-    #[command(subcommand)]
-    action: ApiKeyAction,
-}
-
-#[derive(Debug, Subcommand)]
-enum ApiKeyAction {
-    /// Make a key that stands for a member. It is printed once and stored nowhere.
-    Create {
-        #[command(flatten)]
-        member: MemberRef,
-        /// What it is for.
-        #[arg(long, default_value = "")]
-        label: String,
-        /// When it ends.
-        #[arg(long, value_name = "TIME")]
-        expires: Option<String>,
-    },
-    /// Revoke a key by its public id, at once.
-    Revoke {
-        #[command(flatten)]
-        database: DatabaseArgs,
-        /// The public id: the part between the underscores.
-        #[arg(value_name = "ID")]
-        id: String,
-    },
-    /// List keys, without secrets.
-    List {
-        #[command(flatten)]
-        database: DatabaseArgs,
-        /// How to print the result.
-        #[arg(long, value_enum, default_value_t = Output::Text)]
-        output: Output,
-    },
-}
-
-/// `authz api-key …`
-///
-/// # Errors
-/// When the database refuses or cannot be reached.
-pub async fn api_key(args: &ApiKeyArgs) -> Result<ExitCode> {
-    let mut out = std::io::stdout();
-    match &args.action {
-        ApiKeyAction::Create { member, label, expires } => {
-            let (id, secret) = new_key()?;
-            let ask = sqlx::query("SELECT docsgate.create_api_key($1, $2, $3, $4, $5, $6::text::timestamptz)");
-            ask.bind(&id)
-                .bind(api_keys::digest(&id, &secret).as_slice())
-                .bind(&member.issuer)
-                .bind(&member.subject)
-                .bind(label)
-                .bind(expires)
-                .execute(&member.database.connect().await?)
-                .await
-                .map_err(refused)?;
-            match member.output {
-                Output::Text => writeln!(out, "dg_{id}_{secret}")?,
-                Output::Json => writeln!(out, "{}", serde_json::json!({"id": id, "key": format!("dg_{id}_{secret}")}))?,
-            }
-            Ok(ExitCode::SUCCESS)
-        }
-        ApiKeyAction::Revoke { database, id } => {
-            let row = sqlx::query("SELECT docsgate.revoke_api_key($1) AS gone")
-                .bind(id)
-                .fetch_one(&database.connect().await?)
-                .await;
-            let gone: bool = row.map_err(refused)?.try_get("gone")?;
-            writeln!(out, "{}", if gone { "revoked" } else { "there was no such key in force" })?;
-            Ok(if gone { ExitCode::SUCCESS } else { ExitCode::from(1) })
-        }
-        ApiKeyAction::List { database, output } => {
-            let ask = "SELECT k.id, k.label, m.issuer, m.subject, k.revoked_at IS NOT NULL AS revoked \
-                 FROM docsgate.api_keys AS k JOIN docsgate.members AS m ON m.id = k.member_id ORDER BY k.created_at LIMIT 10000";
-            for row in sqlx::query(ask).fetch_all(&database.connect().await?).await.map_err(refused)? {
-                let text = |name: &str| row.try_get::<String, _>(name);
-                let (id, label, issuer, subject) = (text("id")?, text("label")?, text("issuer")?, text("subject")?);
-                let revoked: bool = row.try_get("revoked")?;
-                match output {
-                    Output::Text => {
-                        writeln!(out, "{id} {issuer} {subject}{} {label}", if revoked { " revoked" } else { "" })?;
-                    }
-                    Output::Json => {
-                        let value = serde_json::json!({"id": id, "label": label, "issuer": issuer, "subject": subject, "revoked": revoked});
-                        writeln!(out, "{value}")?;
-                    }
-                }
-            }
-            Ok(ExitCode::SUCCESS)
-        }
-    }
-}
-
-/// A public id and a secret of 256 random bits.
-fn new_key() -> Result<(String, String)> {
-    let random = SystemRandom::new();
-    let (mut id, mut secret) = ([0u8; 12], [0u8; 32]);
-    random
-        .fill(&mut id)
-        .and_then(|()| random.fill(&mut secret))
-        .map_err(|_| anyhow!("no random numbers can be had"))?;
-    let letters = b"abcdefghijklmnopqrstuvwxyz234567";
-    let id = id.iter().map(|byte| char::from(letters.get(usize::from(byte % 32)).copied().unwrap_or(b'a'))).collect();
-    Ok((id, BASE64_URL_SAFE_NO_PAD.encode(secret)))
-}
-
 /// What Postgres said, with what to do about the usual mistakes.
 #[expect(clippy::needless_pass_by_value, reason = "the form that map_err takes")]
-fn refused(error: sqlx::Error) -> anyhow::Error {
+pub(super) fn refused(error: sqlx::Error) -> anyhow::Error {
     let hint = match error.as_database_error().and_then(sqlx::error::DatabaseError::code).as_deref() {
         Some("3F000" | "42P01" | "42883") => "; run `authz migrate` first",
         Some("42501") => "; use a login that has the role docsgate_writer",

@@ -13,6 +13,10 @@ use super::{Database, Reading, freshness::Replayed};
 
 /// Time for one question, once there is a connection.
 const ANSWER: Duration = Duration::from_secs(2);
+/// Begin a transaction whose statements end on the server before this side stops waiting for them: a session that waits for
+/// a lock does not notice that its client has gone, so those left behind would add up.
+const BEGIN_ON_STANDBY: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY; SET LOCAL statement_timeout = 1500";
+const BEGIN_ON_PRIMARY: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL statement_timeout = 1500";
 
 /// An answer.
 #[derive(Debug)]
@@ -83,7 +87,7 @@ impl Database {
         const AGE: &str = "SELECT \
              CASE WHEN NOT pg_is_wal_replay_paused() THEN (pg_last_wal_replay_lsn() - '0/0'::pg_lsn)::bigint END AS position, \
              extract(epoch FROM pg_last_xact_replay_timestamp())::double precision AS transaction";
-        let mut transaction = connection.begin_with("BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY").await?;
+        let mut transaction = connection.begin_with(BEGIN_ON_STANDBY).await?;
         let (asked, clock) = (Instant::now(), SystemTime::now());
         let age = sqlx::query(AGE).persistent(false).fetch_one(&mut *transaction).await?;
         let row = question(sql, arguments).fetch_optional(&mut *transaction).await?;
@@ -103,7 +107,7 @@ async fn ask_primary(
     arguments: &[&str],
 ) -> Result<Answer, Unanswered> {
     // A server that became a standby since it was last asked who it is refuses to begin.
-    let mut transaction = connection.begin_with("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE").await?;
+    let mut transaction = connection.begin_with(BEGIN_ON_PRIMARY).await?;
     let row = question(sql, arguments).fetch_optional(&mut *transaction).await?;
     transaction.commit().await?;
     Ok(Answer { row, lag: None })

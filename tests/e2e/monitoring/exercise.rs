@@ -34,7 +34,9 @@ impl Exercised {
             format!("--decision-log={}", folder.path().join("decisions.jsonl").display()),
         ];
         let gate = Gate::with(Wanted {
-            policy_text: Some(format!("{policy}limiter: {{backend: redis, redis: {{timeout: 1s, lease: 5}}}}\n")),
+            policy_text: Some(format!(
+                "{policy}api_keys: {{}}\nlimiter: {{backend: redis, redis: {{timeout: 1s, lease: 5}}}}\n"
+            )),
             redis_url: Some(redis.url()),
             authz_extra: flags.to_vec(),
             ..Wanted::default()
@@ -50,6 +52,7 @@ impl Exercised {
         ok(gate.search("tides").header("origin", ORIGIN).send().unwrap());
         ok(gate.search("pilots").bearer_auth(&token).send().unwrap());
         ok(gate.search("zzzunknownzzz").send().unwrap());
+        assert_eq!(gate.search("tides").header("x-api-key", "none").send().unwrap().status(), 401);
         ok(gate.ask("How high are the tides?").send().unwrap());
         assert_eq!(gate.http.get(gate.url("/nowhere")).send().unwrap().status(), 404);
         // Twice, so that a change told by the database finds something to forget.
