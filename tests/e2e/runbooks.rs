@@ -45,6 +45,15 @@ fn furnish(folder: &Path) {
     }
 }
 
+/// The URL of a database as a section of psql's `pg_service.conf`.
+fn service(name: &str, url: &str) -> String {
+    let (login, place) = url.strip_prefix("postgres://").unwrap().split_once('@').unwrap();
+    let (user, password) = login.split_once(':').unwrap();
+    let (address, database) = place.split_once('/').unwrap();
+    let (host, port) = address.split_once(':').unwrap();
+    format!("[{name}]\nhost={host}\nport={port}\ndbname={database}\nuser={user}\npassword={password}\n")
+}
+
 /// Where a runbook's commands run: a folder with the repository's charts, policies and documents, and what its pages name.
 struct Desk {
     gate: Gate,
@@ -89,10 +98,16 @@ impl Desk {
             ("JWKS_URL", gate.stack.issuer.jwks_url.clone()),
             ("ISSUER", gate.stack.expectations.issuer.clone()),
             ("REQUEST_ID", refused),
-            ("DATABASE_URL", gate.stack.database_url()),
-            ("PRIMARY_URL", gate.stack.database_url()),
-            ("STANDBY_URL", standby.url(&database)),
+            ("PGSERVICEFILE", folder.path().join("pg_service.conf").display().to_string()),
         ];
+        // What an operator writes with an editor.
+        let (primary, second) = (gate.stack.database_url(), standby.url(&database));
+        let mut services = String::new();
+        for (name, url) in [("owner", &primary), ("primary", &primary), ("standby", &second)] {
+            fs::write(folder.path().join(format!("{name}.url")), format!("{url}\n")).unwrap();
+            services += &service(name, url);
+        }
+        fs::write(folder.path().join("pg_service.conf"), services).unwrap();
         Self { gate, standby, folder, variables }
     }
 
@@ -109,6 +124,7 @@ impl Desk {
         let folder = self.folder.path().join(page);
         fs::create_dir(&folder).unwrap();
         furnish(&folder);
+        fs::copy(self.folder.path().join("owner.url"), folder.join("owner.url")).unwrap();
         let text = fs::read_to_string(folder_of_pages().join(page)).unwrap();
         self.run_in(&folder, page, &blocks(&text, "sh").concat())
     }

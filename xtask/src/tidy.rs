@@ -1,5 +1,6 @@
 //! `cargo xtask tidy`: what no compiler checks.
 
+mod database_urls;
 mod threats;
 
 use std::collections::BTreeSet;
@@ -85,6 +86,9 @@ fn check(root: &Path, files: &[PathBuf]) -> Result<Vec<String>> {
                 for (forbidden, why) in FORBIDDEN.iter().filter(|(string, _)| line.contains(string)) {
                     findings.push(format!("{shown}:{}: `{forbidden}`: {why}", number + 1));
                 }
+                if let Some(fault) = database_urls::fault(file, line) {
+                    findings.push(format!("{shown}:{}: {fault}", number + 1));
+                }
             }
         }
         if is("md") {
@@ -165,6 +169,7 @@ mod tests {
             ("long.rs", long.as_str()),
             ("utils.rs", "//! x\n"),
             ("here.md", link),
+            ("run.sh", "authz migrate --database-url \"$URL\"\n"),
             ("ci", concat!("https://pypi", ".org\n")),
         ];
         for (name, text) in cases {
@@ -172,7 +177,7 @@ mod tests {
         }
         let files: Vec<PathBuf> = cases.iter().map(|(name, _)| PathBuf::from(name)).collect();
         let findings = check(root.path(), &files).unwrap();
-        assert_eq!(findings.len(), 4, "{findings:#?}");
+        assert_eq!(findings.len(), 5, "{findings:#?}");
     }
 
     #[test]
