@@ -96,13 +96,18 @@ fn whoever_keeps_reading_is_looked_up_ahead_of_time_and_never_waits() {
     read();
     let first = lookups("miss");
     assert!(first >= 1);
-    // Longer than any entry of five seconds lives: it was read again, and nobody waited for that.
-    let began = Instant::now();
-    eventually("the life of an entry to pass", || {
+    // Longer than any entry of five seconds lives: it was read again, and nobody waited for that. Only whoever reads without a
+    // pause is looked up ahead of time, so a pause of this machine's begins the count anew.
+    let (mut began, mut last, mut before) = (Instant::now(), Instant::now(), first);
+    eventually("the life of an entry to pass without a pause", || {
         read();
+        if last.elapsed() > Duration::from_millis(400) {
+            (began, before) = (Instant::now(), lookups("miss"));
+        }
+        last = Instant::now();
         (began.elapsed() > Duration::from_secs(7)).then_some(())
     });
-    assert_eq!(lookups("miss"), first, "a request waited for the database");
+    assert_eq!(lookups("miss"), before, "a request waited for the database");
     assert!(lookups("hit") > 50);
 }
 
