@@ -1,11 +1,93 @@
-//! Answers from passages, with citations that can be checked.
+//! Answers made of the documents' own blocks, with citations that can be checked.
 
-pub mod extractive;
+mod atom;
+pub mod chat;
+mod compose;
+pub mod confidence;
+mod render;
+pub mod respond;
 pub mod sentences;
 
 use serde::Serialize;
 
-use crate::search::{Found, Hit};
+use crate::search::{Correction, Hit};
+
+pub use compose::Choice;
+pub use respond::{Settings, answer};
+
+/// What an answer is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AnswerKind {
+    /// The documents answer.
+    Answer,
+    /// Keywords were given: places, no answer.
+    Hits,
+    /// Small talk: a fixed text.
+    Chat,
+    /// The documents do not say.
+    None,
+}
+
+/// What a block of an answer is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// Sentences, or items of a list.
+    Text,
+    /// A list with what belongs to its items, code as well.
+    Steps,
+    /// Code.
+    Code,
+    /// Rows of a table; the first is its head.
+    Table,
+    /// Text that the documents set apart.
+    Note,
+}
+
+impl Kind {
+    /// As clients see it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::Steps => "steps",
+            Self::Code => "code",
+            Self::Table => "table",
+            Self::Note => "note",
+        }
+    }
+}
+
+impl AnswerKind {
+    /// As clients see it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Answer => "answer",
+            Self::Hits => "hits",
+            Self::Chat => "chat",
+            Self::None => "none",
+        }
+    }
+}
+
+/// One block of an answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct AnswerBlock {
+    /// What it is.
+    pub kind: Kind,
+    /// Plain text: lines are lines, cells of a table are separated by ` | `, nothing in it is a mark.
+    pub text: String,
+    /// Language of code.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub language: Option<String>,
+    /// The tab it stands in ("Bash").
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub context: String,
+    /// Number of its citation.
+    pub citation: usize,
+}
 
 /// A passage that an answer rests on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -36,44 +118,63 @@ pub struct NearestPage {
 }
 
 /// What a reader is told.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Answer {
-    /// Sentences, each followed by its citation `[n]`; or one honest sentence when there is no answer.
+    /// Markdown: the blocks, each with its citation `[n]`; or one fixed sentence when there is no answer.
     #[serde(rename = "answer")]
     pub text: String,
+    /// What it is.
+    pub kind: AnswerKind,
+    /// The same as blocks.
+    pub blocks: Vec<AnswerBlock>,
     /// What the numbers stand for.
     pub citations: Vec<Citation>,
     /// Whether the documents carry the answer.
     pub grounded: bool,
+    /// How sure it is that they do, from 0 to 1.
+    pub confidence: f32,
     /// Where to look when there is no answer.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub nearest: Vec<NearestPage>,
+    /// Words that were searched in another form.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub corrections: Vec<Correction>,
 }
 
-/// Said instead of an answer.
-pub const NOT_IN_THE_DOCS: &str = "The documentation does not seem to answer this question.";
-
 impl Answer {
-    /// The honest answer when the documents hold none.
-    #[must_use]
-    pub fn abstain(found: &Found) -> Self {
-        let mut nearest: Vec<NearestPage> = Vec::new();
-        for hit in &found.hits {
-            if nearest.len() < 3 && !nearest.iter().any(|page| page.title == hit.chunk.page_title) {
-                nearest.push(NearestPage {
-                    title: hit.chunk.page_title.clone(),
-                    url: hit.chunk.url.clone(),
-                    corpus: hit.corpus.clone(),
-                });
-            }
+    /// Fixed text.
+    fn fixed(kind: AnswerKind, text: &str, hits: &[Hit]) -> Self {
+        Self {
+            text: text.to_owned(),
+            kind,
+            blocks: Vec::new(),
+            citations: Vec::new(),
+            grounded: false,
+            confidence: 0.0,
+            nearest: nearest(hits),
+            corrections: Vec::new(),
         }
-        let text = if nearest.is_empty() {
-            NOT_IN_THE_DOCS.to_owned()
-        } else {
-            format!("{NOT_IN_THE_DOCS} The nearest pages are listed with it.")
-        };
-        Self { text, citations: Vec::new(), grounded: false, nearest }
     }
+
+    /// The answer's text in pieces for a stream; together they are the text.
+    pub fn pieces(&self) -> impl Iterator<Item = &str> {
+        self.text.split_inclusive("\n\n")
+    }
+}
+
+/// The pages of the first hits.
+fn nearest(hits: &[Hit]) -> Vec<NearestPage> {
+    let mut nearest: Vec<NearestPage> = Vec::new();
+    for hit in hits {
+        if nearest.len() < 3 && !nearest.iter().any(|page| page.title == hit.chunk.page_title) {
+            nearest.push(NearestPage {
+                title: hit.chunk.page_title.clone(),
+                url: hit.chunk.url.clone(),
+                corpus: hit.corpus.clone(),
+            });
+        }
+    }
+    nearest
 }
 
 impl Citation {
@@ -90,3 +191,6 @@ impl Citation {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -21,6 +21,7 @@ use docsgate_service::{Span, Traces};
 use serde::Serialize;
 
 use crate::{
+    answer,
     corpus::shelf::Shelf,
     grant_guard::{Granted, Guard, RequestId, guard},
     index::reader::LoadedIndex,
@@ -50,6 +51,8 @@ pub struct Shared {
     pub synonyms: Synonyms,
     /// Numbers of the ranking.
     pub tuning: Tuning,
+    /// How questions are answered.
+    pub answering: answer::Settings,
     /// Counters and durations.
     pub metrics: Metrics,
     /// What the documents did not answer.

@@ -26,7 +26,7 @@ enum Command {
     Serve(Box<serve::Args>),
     /// Tell what a running server knows.
     Report(report::ReportArgs),
-    /// Measure the ranking on test sets (corpus.jsonl, queries.jsonl, qrels.tsv).
+    /// Measure the ranking on test sets (corpus.jsonl, queries.jsonl, qrels.tsv), or answers (`eval answers`).
     Eval(eval::Args),
 }
 
@@ -51,7 +51,7 @@ pub fn main(cli: Cli) -> ExitCode {
         Command::Index(args) => index::run(&args),
         Command::Serve(args) => serve::run(*args).map(|()| ExitCode::SUCCESS),
         Command::Report(args) => report::run(&args).map(|()| ExitCode::SUCCESS),
-        Command::Eval(args) => eval::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Eval(args) => eval::run(&args),
     };
     let (message, code) = match result {
         Ok(code) => return code,

@@ -1,5 +1,7 @@
 //! Measuring the ranking on test sets in the layout of BEIR.
 
+pub mod answers;
+pub mod fit;
 pub mod measures;
 pub mod sets;
 
@@ -9,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     index::{language::Language, reader::LoadedIndex, writer},
-    search::{self, Request, Synonyms, Tuning},
+    search::{self, Synonyms, Tuning},
 };
 use measures::Measures;
 use sets::TestSet;
@@ -49,7 +51,8 @@ pub fn run(set: &TestSet, index: &Arc<LoadedIndex>, synonyms: &Synonyms, tuning:
     for (id, text) in &set.queries {
         let Some(relevant) = set.judgements.get(id) else { continue };
         let query = search::Query::parse(text, index.lexicon.language);
-        let ranking = search::rank::rank(&indexes, &query, synonyms, tuning, &mut search::Budget::default())?;
+        let (intent, mut budget) = (search::Intent::of(text, &query), search::Budget::default());
+        let ranking = search::rank::rank(&indexes, &query, intent, synonyms, tuning, &mut budget)?;
         let mut ids: Vec<String> = Vec::new();
         for scored in ranking.scored.iter().take(DEPTH) {
             let id = set.id_of(index, scored.doc)?;
@@ -61,45 +64,4 @@ pub fn run(set: &TestSet, index: &Arc<LoadedIndex>, synonyms: &Synonyms, tuning:
         queries.insert(id.clone(), Measures::of(&ids, relevant));
     }
     Ok(Run { set: set.name.clone(), tuning: tuning.clone(), queries })
-}
-
-/// How often questions are answered that should be, and that should not.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-pub struct Abstention {
-    /// Questions with a judgement.
-    pub answerable: usize,
-    /// Of these, answered.
-    pub answered: usize,
-    /// Questions without any.
-    pub unanswerable: usize,
-    /// Of these, answered all the same.
-    pub answered_wrongly: usize,
-}
-
-/// Counts over every other question: the threshold is chosen on the even ones and reported on the odd ones.
-///
-/// # Errors
-/// When the index cannot be read.
-pub fn abstention(set: &TestSet, index: &Arc<LoadedIndex>, tuning: &Tuning, odd: bool) -> anyhow::Result<Abstention> {
-    let mut counts = Abstention::default();
-    for (id, text) in set.queries.iter().skip(usize::from(odd)).step_by(2) {
-        let answered = usize::from(found(index, text, tuning)?.evidence.suffices());
-        if set.judgements.contains_key(id) {
-            counts.answerable += 1;
-            counts.answered += answered;
-        } else {
-            counts.unanswerable += 1;
-            counts.answered_wrongly += answered;
-        }
-    }
-    Ok(counts)
-}
-
-/// Searches as the server does.
-///
-/// # Errors
-/// When the index cannot be read.
-pub fn found(index: &Arc<LoadedIndex>, text: &str, tuning: &Tuning) -> anyhow::Result<search::Found> {
-    let request = Request { text, limit: 1, offset: 0, per_page: 0, section: None };
-    Ok(search::search(&[Arc::clone(index)], &request, &Synonyms::default(), tuning)?)
 }

@@ -1,6 +1,7 @@
 //! From chunks to an index, and back from disk.
 
 pub mod anchor;
+pub mod block;
 pub mod build;
 pub mod chunk;
 pub mod html;
@@ -13,4 +14,5 @@ pub mod schema;
 pub mod select;
 pub mod site;
 pub mod tokenizer;
+pub mod traits;
 pub mod writer;

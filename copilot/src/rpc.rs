@@ -10,7 +10,8 @@ use axum::{
 };
 use docsgate_grant::Binding;
 use docsgate_proto::copilot::v1::{
-    AskRequest, AskResponse, Citation, Done, Hit, NearestPage, Provenance, SearchRequest, SearchResponse,
+    AskRequest, AskResponse, Block, Citation, Correction, Done, Hit, NearestPage, Provenance, SearchRequest,
+    SearchResponse,
     ask_response::Part,
     retrieval_server::{Retrieval, RetrievalServer},
 };
@@ -102,6 +103,7 @@ impl Retrieval for Service {
         question.check()?;
         let permit = self.0.streams.begin(&granted)?;
         let body = api::chat::answer(&self.0, &granted, &id, &question).await?;
+        let pieces: Vec<Part> = body.answer.pieces().map(|piece| Part::Delta(piece.to_owned())).collect();
         let mut parts: Vec<Part> = Vec::new();
         for citation in body.answer.citations {
             parts.push(Part::Citation(Citation {
@@ -113,7 +115,17 @@ impl Retrieval for Service {
                 quote: citation.quote,
             }));
         }
-        parts.extend(body.answer.text.split_inclusive("] ").map(|piece| Part::Delta(piece.to_owned())));
+        parts.extend(pieces);
+        for block in body.answer.blocks {
+            parts.push(Part::Block(Block {
+                kind: block.kind.name().to_owned(),
+                text: block.text,
+                language: block.language.unwrap_or_default(),
+                context: block.context,
+                citation: u32::try_from(block.citation).unwrap_or(u32::MAX),
+            }));
+        }
+        let corrected = |word: crate::search::Correction| Correction { from: word.from, to: word.to };
         let page =
             |page: crate::answer::NearestPage| NearestPage { title: page.title, url: page.url, corpus: page.corpus };
         parts.push(Part::Done(Done {
@@ -121,6 +133,9 @@ impl Retrieval for Service {
             nearest: body.answer.nearest.into_iter().map(page).collect(),
             truncated: body.truncated,
             provenance: Some(body.provenance.into()),
+            kind: body.answer.kind.name().to_owned(),
+            confidence: body.answer.confidence,
+            corrections: body.answer.corrections.into_iter().map(corrected).collect(),
         }));
         let stream = tokio_stream::iter(parts.into_iter().map(move |part| {
             let _open = &permit;

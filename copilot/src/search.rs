@@ -4,7 +4,9 @@ pub mod budget;
 pub mod correct;
 pub mod evidence;
 pub mod expand;
+pub mod intent;
 pub mod plan;
+mod prior;
 pub mod query;
 pub mod rank;
 pub mod snippet;
@@ -21,6 +23,7 @@ use crate::index::{
 
 pub use budget::{Budget, Work};
 pub use evidence::Evidence;
+pub use intent::Intent;
 pub use query::{MAX_QUERY_BYTES, Query};
 pub use rank::{Ranking, Scored};
 pub use tuning::Tuning;
@@ -41,6 +44,8 @@ pub struct Request<'a> {
     pub per_page: usize,
     /// Only sections of this part of the site.
     pub section: Option<&'a str>,
+    /// Make snippets of the hits.
+    pub snippets: bool,
 }
 
 /// A section that was found.
@@ -52,8 +57,12 @@ pub struct Hit {
     pub corpus: String,
     /// Score; comparable within one response only.
     pub score: f32,
-    /// Passage with the words of the query marked, HTML-escaped.
+    /// Passage with the words of the query marked, HTML-escaped; empty unless asked for.
     pub snippet: String,
+    /// Position of its index among those that were searched.
+    pub index: usize,
+    /// Document in that index.
+    pub doc: tantivy::DocId,
 }
 
 /// A word of the query that no document holds, and what was searched instead.
@@ -82,6 +91,8 @@ pub struct Found {
     pub truncated: bool,
     /// What was done.
     pub work: Work,
+    /// What the reader wants, by the form of the text.
+    pub intent: Intent,
 }
 
 /// Searches `indexes` as one corpus with shared statistics. Only what is in `indexes` can influence the outcome.
@@ -95,9 +106,10 @@ pub fn search(
     tuning: &Tuning,
 ) -> Result<Found, OpenFault> {
     let query = Query::parse(request.text, indexes.first().map(|index| index.lexicon.language).unwrap_or_default());
+    let intent = Intent::of(request.text, &query);
     let mut budget = Budget::default();
-    let ranking = rank::rank(indexes, &query, synonyms, tuning, &mut budget)?;
-    let evidence = Evidence::gather(indexes, &ranking, tuning.k1);
+    let ranking = rank::rank(indexes, &query, intent, synonyms, tuning, &mut budget)?;
+    let evidence = Evidence::gather(indexes, &query, &ranking, tuning.k1);
     let allowed: Vec<Option<u64>> =
         indexes.iter().map(|index| request.section.map(|name| index.lexicon.section(Some(name)))).collect();
     let mut of_page: HashMap<(usize, u32), usize> = HashMap::new();
@@ -118,8 +130,13 @@ pub fn search(
         }
         if total >= request.offset && hits.len() < request.limit {
             let chunk = Arc::new(index.chunk(scored.doc)?);
-            let snippet = snippet::snippet(&chunk, &ranking.matchers, index.lexicon.language);
-            hits.push(Hit { chunk, corpus: index.corpus.clone(), score: scored.score, snippet });
+            let snippet = if request.snippets {
+                snippet::snippet(&chunk, &ranking.matchers, index.lexicon.language)
+            } else {
+                String::new()
+            };
+            let (index, corpus) = (scored.index, index.corpus.clone());
+            hits.push(Hit { chunk, corpus, score: scored.score, snippet, index, doc: scored.doc });
         }
         total += 1;
     }
@@ -131,6 +148,7 @@ pub fn search(
         matchers: ranking.matchers,
         truncated: budget.is_truncated(),
         work: budget.done(),
+        intent,
     })
 }
 

@@ -10,6 +10,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    answer,
     api::{self, App, Shared, room::Room, stream::Streams},
     corpus::{artifact::VerifyKey, shelf::Shelf, source::Source},
     grant_guard::Guard,
@@ -55,6 +56,8 @@ pub struct Settings {
     pub least: BTreeMap<String, u64>,
     /// Synonyms of the operator's.
     pub synonyms: Synonyms,
+    /// Least probability with which a question is answered.
+    pub confidence: f32,
     /// Time between two looks at a source.
     pub poll: Duration,
     /// Streams of one member at a time.
@@ -87,6 +90,7 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
         guard: settings.guard,
         synonyms: settings.synonyms,
         tuning: Tuning::default(),
+        answering: answer::Settings { confidence: settings.confidence, ..answer::Settings::default() },
         metrics: Metrics::default(),
         traces: traces.clone(),
         unanswered: Unanswered::new(settings.unanswered),

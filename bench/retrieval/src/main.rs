@@ -139,7 +139,7 @@ fn queries(name: &str, index: &[Arc<LoadedIndex>; 1], questions: &[String]) -> R
     let mut times: Vec<Duration> = Vec::new();
     for round in 0..=ROUNDS {
         for text in questions {
-            let request = Request { text, limit: 10, offset: 0, per_page: 3, section: None };
+            let request = Request { text, limit: 10, offset: 0, per_page: 3, section: None, snippets: true };
             let started = Instant::now();
             let found = search::search(index, &request, &Synonyms::default(), &Tuning::default())?;
             if round > 0 {

@@ -13,9 +13,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{App, MAX_BODY_BYTES, Provenance, check_accept, json, problem::Problem, stream};
 use crate::{
-    answer::{Answer, extractive},
+    answer::{self, Answer, AnswerKind},
     grant_guard::{Granted, RequestId, now},
-    search::{self, MAX_QUERY_BYTES, Request, query},
+    search::{self, MAX_QUERY_BYTES, query},
     unanswered::Kind,
 };
 
@@ -98,11 +98,8 @@ pub async fn answer(app: &App, granted: &Granted, id: &RequestId, question: &Que
     let provenance = Provenance::of(&indexes, id);
     let (answer, work, truncated) = app
         .work(search::budget::memory(&indexes, &text), move |app| {
-            let request = Request { text: &text, limit: extractive::PASSAGES, offset: 0, per_page: 0, section: None };
-            let found = search::search(&indexes, &request, &app.synonyms, &app.tuning)?;
-            let language = indexes.first().map(|index| index.lexicon.language).unwrap_or_default();
-            let answer = extractive::answer(&found, &found.matchers, language);
-            Ok::<_, crate::index::reader::OpenFault>((answer, found.work, found.truncated))
+            let outcome = answer::answer(&indexes, &text, &app.synonyms, &app.tuning, &app.answering)?;
+            Ok::<_, crate::index::reader::OpenFault>((outcome.answer, outcome.work, outcome.truncated))
         })
         .await?
         .map_err(|error| {
@@ -111,7 +108,7 @@ pub async fn answer(app: &App, granted: &Granted, id: &RequestId, question: &Que
         })?;
     app.metrics.worked(work, truncated);
     app.metrics.answered(&provenance.corpus, answer.grounded);
-    if !answer.grounded {
+    if answer.kind == AnswerKind::None {
         app.unanswered.note(&provenance.corpus, Kind::Chat, &question.question, now());
     }
     Ok(AnswerBody { answer, truncated, provenance })

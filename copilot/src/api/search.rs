@@ -153,6 +153,7 @@ pub async fn find(app: &App, granted: &Granted, id: &RequestId, asked: Asked) ->
                 offset: asked.offset,
                 per_page: asked.per_page,
                 section: asked.section.as_deref(),
+                snippets: true,
             };
             let found = search::search(&indexes, &request, &app.synonyms, &app.tuning)?;
             if let (0, Some(best)) = (found.total, indexes.first()) {

@@ -68,15 +68,18 @@ impl Drop for Permit {
     }
 }
 
-/// `citation` for each source, `delta` for each piece of text, `done` with everything else.
+/// `citation` for each source, `delta` for each piece of text, `block` for each block, `done` with everything.
 #[must_use]
 pub fn events(body: &AnswerBody, permit: Permit) -> Response {
     let mut events: Vec<Event> = Vec::new();
     for citation in &body.answer.citations {
         events.extend(event("citation", citation));
     }
-    for piece in body.answer.text.split_inclusive("] ") {
+    for piece in body.answer.pieces() {
         events.extend(event("delta", &json!({"text": piece})));
+    }
+    for block in &body.answer.blocks {
+        events.extend(event("block", block));
     }
     events.extend(event("done", body));
     let stream = tokio_stream::iter(events.into_iter().map(move |event| {

@@ -32,6 +32,7 @@ pub(crate) fn app() -> App {
         guard: Guard::Grants(Keys::parse(KEY).unwrap()),
         synonyms: Synonyms::default(),
         tuning: Tuning::default(),
+        answering: answer::Settings::default(),
         metrics: Metrics::default(),
         traces: Traces::default(),
         unanswered: Unanswered::new(10),
@@ -90,6 +91,10 @@ async fn an_answer_is_cited_or_not_given() {
     assert_eq!((status, &body["grounded"]), (200, &true.into()), "{body}");
     assert_eq!(body["citations"][0]["url"], "https://d/backup/");
     assert!(body["answer"].as_str().unwrap().contains("[1]"));
+    assert_eq!(
+        (&body["kind"], &body["blocks"][0]["kind"], &body["blocks"][0]["citation"]),
+        (&"answer".into(), &"text".into(), &1.into())
+    );
     let (status, _, body) = send(&app, ask("Who won the chess championship?")).await;
     assert_eq!((status, &body["grounded"]), (200, &false.into()));
     assert_eq!(body["citations"], Value::Array(vec![]));
@@ -98,14 +103,16 @@ async fn an_answer_is_cited_or_not_given() {
 #[tokio::test]
 async fn a_stream_tells_sources_text_and_end() {
     let app = app();
-    let ask = || granted("POST", "/api/docs-chat", &["public"], r#"{"question":"restore a database","stream":true}"#);
+    let ask = || {
+        granted("POST", "/api/docs-chat", &["public"], r#"{"question":"How do I restore a database?","stream":true}"#)
+    };
     let response = router(&app).oneshot(ask()).await.unwrap();
     let (second, _, _) = send(&app, ask()).await;
     assert_eq!(second, 429, "one stream per member");
     let bytes = axum::body::to_bytes(response.into_body(), 1 << 20).await.unwrap();
     let text = String::from_utf8(bytes.to_vec()).unwrap();
     let names: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("event: ")).collect();
-    assert_eq!((names.first(), names.last()), (Some(&"citation"), Some(&"done")));
+    assert_eq!(names, ["citation", "delta", "block", "done"]);
     assert_eq!(send(&app, ask()).await.0, 200, "the first stream is closed");
 }
 
@@ -231,6 +238,7 @@ async fn readiness_and_metrics_tell_the_state() {
         guard: Guard::Open(vec!["public".to_owned()]),
         synonyms: Synonyms::default(),
         tuning: Tuning::default(),
+        answering: answer::Settings::default(),
         metrics: Metrics::default(),
         traces: Traces::default(),
         unanswered: Unanswered::new(10),

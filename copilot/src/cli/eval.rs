@@ -1,13 +1,17 @@
 //! `copilot eval`: a table, or JSON.
 
+pub mod answers;
+
 use std::{
     fs,
     io::{Write as _, stdout},
     path::PathBuf,
+    process::ExitCode,
 };
 
 use anyhow::Context as _;
 use clap::ValueEnum;
+use serde::{Serialize, de::DeserializeOwned};
 use serde_json::json;
 
 use super::Failure;
@@ -30,9 +34,18 @@ pub enum Output {
     Json,
 }
 
+#[derive(Debug, clap::Subcommand)]
+enum What {
+    /// Measure answers: is the page found, is the question answered, does the answer hold what it must.
+    Answers(Box<answers::Args>),
+}
+
 /// Settings of a measurement.
 #[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub struct Args {
+    #[command(subcommand)]
+    what: Option<What>,
     /// Folders with corpus.jsonl, queries.jsonl and qrels.tsv.
     #[arg(required = true)]
     sets: Vec<PathBuf>,
@@ -57,9 +70,6 @@ pub struct Args {
     /// Queries that lost most, to be listed.
     #[arg(long, default_value_t = 5)]
     losers: usize,
-    /// Print the evidence for each question, which decides whether it is answered.
-    #[arg(long)]
-    evidence: bool,
     /// Form of the result.
     #[arg(long, value_enum, default_value_t = Output::Text)]
     output: Output,
@@ -69,8 +79,11 @@ pub struct Args {
 ///
 /// # Errors
 /// A wrong argument or an unreadable set.
-pub fn run(args: &Args) -> Result<(), Failure> {
-    let tuning = changed(&Tuning::default(), &args.changes)?;
+pub fn run(args: &Args) -> Result<ExitCode, Failure> {
+    if let Some(What::Answers(args)) = &args.what {
+        return answers::run(args);
+    }
+    let tuning: Tuning = changed(&Tuning::default(), &args.changes, "--set")?;
     let baseline = args.baseline.as_ref().map(|file| -> anyhow::Result<Vec<Run>> {
         let text = fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
         serde_json::from_str(&text).with_context(|| format!("{} is not a result of --output json", file.display()))
@@ -90,33 +103,18 @@ pub fn run(args: &Args) -> Result<(), Failure> {
             before = Some(eval::run(&plain, &index, &Synonyms::default(), &tuning)?);
         }
         text.push_str(&table(&run, before.as_ref(), &set, args.losers));
-        if set.queries.keys().any(|id| !set.judgements.contains_key(id)) {
-            for (half, odd) in [("even", false), ("odd", true)] {
-                let counts = eval::abstention(&set, &index, &tuning, odd)?;
-                text.push_str(&format!(
-                    "  {half} questions: {} of {} answerable ones answered, {} of {} others\n",
-                    counts.answered, counts.answerable, counts.answered_wrongly, counts.unanswerable
-                ));
-            }
-        }
-        if args.evidence {
-            for (id, question) in &set.queries {
-                let evidence = eval::found(&index, question, &tuning)?.evidence;
-                let judged = if set.judgements.contains_key(id) { "answerable" } else { "other" };
-                text.push_str(&format!("  {id} {judged} {} {}\n", json!(evidence), evidence.confidence()));
-            }
-        }
         runs.push(run);
     }
     if args.output == Output::Json {
         text = json!(runs).to_string() + "\n";
     }
     stdout().write_all(text.as_bytes()).context("standard output")?;
-    Ok(())
+    Ok(ExitCode::SUCCESS)
 }
 
-fn changed(base: &Tuning, changes: &[String]) -> Result<Tuning, Failure> {
-    let wrong = |text: &str, why: &str| Failure::Usage(format!("--set {text}: {why}"));
+/// Settings with some numbers changed.
+fn changed<T: Serialize + DeserializeOwned>(base: &T, changes: &[String], flag: &str) -> Result<T, Failure> {
+    let wrong = |text: &str, why: &str| Failure::Usage(format!("{flag} {text}: {why}"));
     let mut numbers = json!(base);
     for change in changes {
         let (name, value) = change.split_once('=').ok_or_else(|| wrong(change, "expected NAME=JSON"))?;
@@ -125,7 +123,7 @@ fn changed(base: &Tuning, changes: &[String]) -> Result<Tuning, Failure> {
         let pointer = format!("/{}", name.replace('.', "/"));
         *numbers.pointer_mut(&pointer).ok_or_else(|| wrong(change, "there is no such number"))? = value;
     }
-    serde_json::from_value(numbers).map_err(|error| Failure::Usage(format!("--set: {error}")))
+    serde_json::from_value(numbers).map_err(|error| Failure::Usage(format!("{flag}: {error}")))
 }
 
 /// Means with intervals; against another run the differences of each query, with theirs.

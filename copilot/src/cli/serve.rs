@@ -9,6 +9,7 @@ use docsgate_service::logs::{self, LogFormat};
 
 use super::{Failure, values};
 use crate::{
+    answer::confidence::THRESHOLD,
     corpus::{artifact::VerifyKey, source::Source},
     grant_guard::Guard,
     search::Synonyms,
@@ -65,6 +66,9 @@ pub struct Args {
     /// Words that mean the same: one group a line, separated by commas.
     #[arg(long, env = "COPILOT_SYNONYMS", value_parser = values::path)]
     synonyms: Option<PathBuf>,
+    /// Least probability, from 0 to 1, with which a question is answered: higher says "not in the docs" more often.
+    #[arg(long, env = "COPILOT_CONFIDENCE", default_value_t = THRESHOLD, value_parser = values::probability)]
+    confidence: f32,
     /// Seconds between two looks at a source.
     #[arg(long, env = "COPILOT_POLL_SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     poll_seconds: u64,
@@ -187,6 +191,7 @@ fn settings(args: Args) -> Result<Settings, Failure> {
         verify_key,
         least,
         synonyms,
+        confidence: args.confidence,
         poll: Duration::from_secs(args.poll_seconds),
         streams_per_caller: args.streams_per_caller,
         streams_anonymous: args.streams_anonymous,

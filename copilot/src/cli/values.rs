@@ -14,6 +14,15 @@ pub fn switch(text: &str) -> Result<bool, String> {
     }
 }
 
+/// A number from 0 to 1.
+///
+/// # Errors
+/// A sentence with what was expected.
+pub fn probability(text: &str) -> Result<f32, String> {
+    let number = text.parse().ok().filter(|number| (0.0..=1.0).contains(number));
+    number.ok_or_else(|| "expected a number from 0 to 1, such as 0.6".to_owned())
+}
+
 /// A size such as `512MiB`.
 ///
 /// # Errors

@@ -11,6 +11,7 @@ use serde::{Deserialize, de::DeserializeOwned};
 use tantivy::DocId;
 
 use crate::index::{
+    block::Block,
     build,
     chunk::Chunk,
     reader::{LoadedIndex, OpenFault},
@@ -92,7 +93,7 @@ impl TestSet {
         let chunk = |chunk: &Chunk| {
             let title = chunk.heading_path.first().cloned().unwrap_or_default();
             Chunk {
-                body: format!("{title}\n\n{}", chunk.markdown),
+                blocks: vec![Block::paragraph(&format!("{title}\n\n{}\n\n{}", chunk.body(), chunk.code()))],
                 url: chunk.url.clone(),
                 source_path: chunk.source_path.clone(),
                 boost: 1.0,
@@ -130,8 +131,7 @@ impl Document {
             heading_path: vec![self.title],
             page_url: page,
             anchor,
-            body,
-            markdown: self.text,
+            blocks: body.split("\n\n").filter(|text| !text.trim().is_empty()).map(Block::paragraph).collect(),
             source_path: self.id.clone(),
             url: self.id,
             boost: 1.0,

@@ -8,15 +8,18 @@ use std::{
 
 use super::{
     anchor::Slug,
+    block::Block,
     chunk::Chunk,
     html,
-    markdown::{self, Block, MAX_PAGE_BYTES, Page, Section},
+    markdown::{self, Includes, MAX_PAGE_BYTES, Page, Section},
     select::{self, Form, Selection},
     site::{Site, is_index},
 };
 
-/// Words after which a long section is split at the next block.
+/// Words after which a long section is split before the next block that begins something new.
 const SPLIT_WORDS: usize = 320;
+/// Words after which it is split before any block.
+const LONGEST_WORDS: usize = 800;
 
 /// What to read, and how its site is made.
 #[derive(Debug, Clone)]
@@ -33,6 +36,8 @@ pub struct Documents<'a> {
     pub titles: BTreeMap<String, String>,
     /// How headings get their ids.
     pub slug: Slug,
+    /// Folders besides `folder` that hold files which pages bring in.
+    pub include_from: Vec<PathBuf>,
 }
 
 impl<'a> Documents<'a> {
@@ -46,6 +51,7 @@ impl<'a> Documents<'a> {
             selection: Selection::default(),
             titles: BTreeMap::new(),
             slug: Slug::default(),
+            include_from: Vec::new(),
         }
     }
 }
@@ -104,16 +110,22 @@ pub fn read(documents: &Documents<'_>, mut progress: impl FnMut(usize, usize)) -
     let select::Files { pages: files, left_out } = select::files(docs, documents.form, &documents.selection)?;
     let mut read = Read { skipped: left_out, ..Read::default() };
     let mut urls: HashMap<String, String> = HashMap::new();
+    let roots: Vec<PathBuf> = std::iter::once(docs)
+        .chain(documents.include_from.iter().map(PathBuf::as_path))
+        .filter_map(|root| root.canonicalize().ok())
+        .collect();
     let mut pages: Vec<(PathBuf, String, Page)> = Vec::new();
     for (index, path) in files.iter().enumerate() {
         progress(index, files.len());
         let relative = path.strip_prefix(docs).unwrap_or(path).to_owned();
         let name = relative.to_string_lossy().into_owned();
         let url = match documents.form {
+            // Hugo's index is `_index.md`; beside it a README is a page like any other.
+            Form::Markdown if is_readme_beside_index(path) => site.page_url(&relative.with_file_name("readme.md")),
             Form::Markdown => site.page_url(&relative),
             Form::Html => site.built_url(&relative),
         };
-        match page(path, &name, &url, documents, &mut urls)? {
+        match page(path, &name, &url, documents, &roots, &mut urls)? {
             Ok((page, bytes)) => {
                 read.bytes += bytes;
                 pages.push((relative, url, page));
@@ -142,12 +154,17 @@ pub fn read(documents: &Documents<'_>, mut progress: impl FnMut(usize, usize)) -
     Ok(read)
 }
 
+fn is_readme_beside_index(path: &Path) -> bool {
+    path.file_stem().is_some_and(|stem| stem == "README") && path.with_file_name("_index.md").is_file()
+}
+
 /// Reads one page, or says why it is skipped.
 fn page(
     path: &Path,
     name: &str,
     url: &str,
     documents: &Documents<'_>,
+    roots: &[PathBuf],
     urls: &mut HashMap<String, String>,
 ) -> Result<Result<(Page, u64), String>, BuildFault> {
     let unreadable = |cause| BuildFault::Unreadable { path: path.display().to_string(), cause };
@@ -160,7 +177,7 @@ fn page(
         Err(error) => return Ok(Err(format!("byte {} is not UTF-8", error.utf8_error().valid_up_to()))),
     };
     let page = match documents.form {
-        Form::Markdown => markdown::parse(&text, documents.slug),
+        Form::Markdown => markdown::parse_with(&text, documents.slug, &Includes::new(roots, path.parent())),
         Form::Html => match html::parse(&text) {
             Some(page) => page,
             None => return Ok(Err("its elements nest too deep".into())),
@@ -241,9 +258,7 @@ fn chunks(relative: &Path, url: &str, page: &Page, title: &str, out: &mut Vec<Ch
                 heading_path: heading_path.clone(),
                 anchor: section.anchor.clone(),
                 ordinal,
-                body: joined(blocks, |block| matches!(block, Block::Prose(_))),
-                code: joined(blocks, |block| matches!(block, Block::Code { .. })),
-                markdown: as_markdown(blocks),
+                blocks: blocks.to_vec(),
                 source_path: relative.to_string_lossy().into_owned(),
                 section: relative
                     .parent()
@@ -257,8 +272,9 @@ fn chunks(relative: &Path, url: &str, page: &Page, title: &str, out: &mut Vec<Ch
     }
 }
 
-/// A section in one piece, or, when it is long, in several; blocks stay whole. A heading without text of its own is
-/// kept when it says more than its place does: it can be what a reader looks for.
+/// A section in one piece, or, when it is long, in several; blocks stay whole, and so do a list and what its
+/// introduction announces. A heading without text of its own is kept when it says more than its place does: it can be
+/// what a reader looks for.
 fn parts(section: &Section) -> Vec<&[Block]> {
     if section.blocks.is_empty() {
         return if section.level > 0 { vec![&[]] } else { Vec::new() };
@@ -266,30 +282,16 @@ fn parts(section: &Section) -> Vec<&[Block]> {
     let mut parts = Vec::new();
     let (mut start, mut words) = (0, 0);
     for (index, block) in section.blocks.iter().enumerate() {
-        let (Block::Prose(text) | Block::Code { text, .. }) = block;
-        words += text.split_whitespace().count();
-        if words > SPLIT_WORDS && index + 1 < section.blocks.len() {
+        words += block.text.split_whitespace().count();
+        let Some(next) = section.blocks.get(index + 1) else { break };
+        let belongs = next.depth > 0 || next.is_code() || block.introduces();
+        if words > LONGEST_WORDS || (words > SPLIT_WORDS && !belongs) {
             parts.extend(section.blocks.get(start..=index));
             (start, words) = (index + 1, 0);
         }
     }
     parts.extend(section.blocks.get(start..));
     parts
-}
-
-fn joined(blocks: &[Block], wanted: impl Fn(&Block) -> bool) -> String {
-    let texts = blocks.iter().filter(|block| wanted(block)).map(|block| match block {
-        Block::Prose(text) | Block::Code { text, .. } => text.as_str(),
-    });
-    texts.collect::<Vec<_>>().join("\n\n")
-}
-
-fn as_markdown(blocks: &[Block]) -> String {
-    let texts = blocks.iter().map(|block| match block {
-        Block::Prose(text) => text.clone(),
-        Block::Code { language, text } => format!("```{language}\n{text}\n```"),
-    });
-    texts.collect::<Vec<_>>().join("\n\n")
 }
 
 #[cfg(test)]

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::block::{self, Block};
+
 /// One section of one page: what is indexed, found and cited.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Chunk {
@@ -17,16 +19,32 @@ pub struct Chunk {
     pub anchor: Option<String>,
     /// Position of the section in its page, from 0; the parts of a split section count on.
     pub ordinal: u32,
-    /// Prose as plain text: sentences whole, blocks separated by an empty line.
-    pub body: String,
-    /// Code blocks as plain text.
-    pub code: String,
-    /// The section as Markdown, for a language model.
-    pub markdown: String,
+    /// What the section is made of, in order.
+    pub blocks: Vec<Block>,
     /// Path of the source file below the documents' folder.
     pub source_path: String,
     /// Part of the site the page belongs to, when it has parts.
     pub section: Option<String>,
     /// Factor on the score, 1 for a usual page.
     pub boost: f32,
+}
+
+impl Chunk {
+    /// Prose as plain text: sentences whole, blocks separated by an empty line.
+    #[must_use]
+    pub fn body(&self) -> String {
+        block::prose(&self.blocks)
+    }
+
+    /// Code blocks as plain text.
+    #[must_use]
+    pub fn code(&self) -> String {
+        block::code(&self.blocks)
+    }
+
+    /// The section's own heading.
+    #[must_use]
+    pub fn heading(&self) -> &str {
+        self.heading_path.last().map_or(self.page_title.as_str(), String::as_str)
+    }
 }

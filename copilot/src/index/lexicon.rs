@@ -36,7 +36,7 @@ impl Lexicon {
             {
                 sections.push(section.clone());
             }
-            for found in acronyms(&chunk.body) {
+            for found in acronyms(&chunk.body()) {
                 *seen.entry(found).or_default() += 1;
             }
         }

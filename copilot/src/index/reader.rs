@@ -18,6 +18,7 @@ use super::{
     lexicon::Lexicon,
     schema::{self, Fields, LEXICON_FILE, SEARCHED, Searched},
     tokenizer,
+    traits::Traits,
 };
 
 /// Largest lexicon that is read.
@@ -62,6 +63,8 @@ pub struct LoadedIndex {
     pub pages: Vec<u32>,
     /// Factor on each document's score.
     pub boosts: Vec<f32>,
+    /// What kind of section each document is.
+    pub traits: Vec<Traits>,
     /// Section of each document, index in the lexicon's list.
     pub sections: Vec<u32>,
     fields: Fields,
@@ -111,6 +114,7 @@ impl LoadedIndex {
         }
         let page = segment.fast_fields().u64("page")?;
         let section = segment.fast_fields().u64("section")?;
+        let traits = segment.fast_fields().u64("traits")?;
         let boost = segment.fast_fields().f64("boost")?;
         let narrow = |value: Option<u64>| value.and_then(|value| u32::try_from(value).ok()).unwrap_or(0);
         #[expect(clippy::cast_possible_truncation, reason = "a boost is written from an f32")]
@@ -119,6 +123,7 @@ impl LoadedIndex {
             corpus: corpus.to_owned(),
             version: version.to_owned(),
             pages: (0..count).map(|doc| narrow(page.first(doc))).collect(),
+            traits: (0..count).map(|doc| Traits::from_bits(traits.first(doc).unwrap_or(0))).collect(),
             sections: (0..count).map(|doc| narrow(section.first(doc))).collect(),
             boosts,
             lexicon,

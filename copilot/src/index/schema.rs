@@ -3,7 +3,7 @@
 use tantivy::schema::{FAST, Field, INDEXED, IndexRecordOption, STORED, Schema, TextFieldIndexing, TextOptions};
 
 /// Raised with every change of the fields or of what is written to them: a reader refuses any other.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// Name of the file beside tantivy's that holds [`crate::index::lexicon::Lexicon`].
 pub const LEXICON_FILE: &str = "lexicon.json";
@@ -39,6 +39,8 @@ pub struct Fields {
     pub page: Field,
     /// Factor on the score.
     pub boost: Field,
+    /// [`crate::index::traits::Traits`] of the section.
+    pub traits: Field,
     /// Index in the lexicon's list of sections; 0 for none.
     pub section: Field,
 }
@@ -62,6 +64,7 @@ pub fn schema() -> (Schema, Fields) {
     let record = builder.add_bytes_field("record", STORED);
     let page = builder.add_u64_field("page", FAST | INDEXED);
     let boost = builder.add_f64_field("boost", FAST);
+    let traits = builder.add_u64_field("traits", FAST);
     let section = builder.add_u64_field("section", FAST);
-    (builder.build(), Fields { searched, record, page, boost, section })
+    (builder.build(), Fields { searched, record, page, boost, traits, section })
 }

@@ -28,7 +28,7 @@ impl Form {
     fn is_page(self, path: &Path) -> bool {
         let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
         match self {
-            Self::Markdown => matches!(extension, "md" | "markdown"),
+            Self::Markdown => matches!(extension, "md" | "markdown" | "mdx"),
             Self::Html => matches!(extension, "html" | "htm"),
         }
     }

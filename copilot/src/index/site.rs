@@ -64,7 +64,7 @@ impl Site {
 
 /// Whether a page of this name is the index of its folder.
 pub fn is_index(stem: &str) -> bool {
-    matches!(stem, "index" | "README")
+    matches!(stem, "index" | "README" | "_index")
 }
 
 #[cfg(test)]

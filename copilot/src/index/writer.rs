@@ -15,6 +15,7 @@ use super::{
     lexicon::Lexicon,
     schema::{self, LEXICON_FILE, SEARCHED, Searched},
     tokenizer::{self, Tokens, Word},
+    traits::Traits,
 };
 
 /// Memory that tantivy plans with; it takes more for a larger corpus rather than cutting a second segment.
@@ -82,6 +83,7 @@ pub fn write(dir: &Path, chunks: &[Chunk], language: Language) -> Result<WriterS
         document.add_bytes(fields.record, &serde_json::to_vec(chunk)?);
         document.add_u64(fields.page, page);
         document.add_f64(fields.boost, f64::from(chunk.boost));
+        document.add_u64(fields.traits, Traits::of(chunk).bits());
         document.add_u64(fields.section, lexicon.section(chunk.section.as_deref()));
         writer.add_document(document)?;
     }
@@ -100,10 +102,9 @@ fn streams(chunk: &Chunk, stemmer: Option<&frostem::Stemmer>) -> [Vec<Token>; SE
     let mut streams: [Vec<Token>; SEARCHED] = Default::default();
     let mut identifiers =
         |found: &Tokens| append(&mut streams[Searched::Identifier as usize], &found.identifiers, None);
-    let body = tokenizer::tokenize(&chunk.body);
-    let code = tokenizer::tokenize(&chunk.code);
-    let heading = chunk.heading_path.last().map_or(chunk.page_title.as_str(), String::as_str);
-    let title = tokenizer::tokenize(heading);
+    let body = tokenizer::tokenize(&chunk.body());
+    let code = tokenizer::tokenize(&chunk.code());
+    let title = tokenizer::tokenize(chunk.heading());
     for found in [&title, &body, &code] {
         identifiers(found);
     }

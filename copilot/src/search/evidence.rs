@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::rank::Ranking;
+use super::{query::Query, rank::Ranking};
 use crate::index::reader::LoadedIndex;
 
-/// Features of the best sections, each between 0 and 1, comparable between questions (raw scores are not).
+/// Features of the best sections, each comparable between questions (raw scores are not); shares are between 0 and 1.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 pub struct Evidence {
     /// Share of the question's information that the best section holds.
@@ -20,6 +20,16 @@ pub struct Evidence {
     pub known: f32,
     /// How far the first is ahead of the fifth.
     pub margin: f32,
+    /// Whether the best section holds the word that tells most: 1, or 0.
+    pub rarest: f32,
+    /// Share of the words of content that were searched in another form.
+    pub corrected: f32,
+    /// Words of content.
+    pub words: usize,
+    /// Of these, words that no document holds as they are.
+    pub unknown: usize,
+    /// Words that carry grammar.
+    pub function_words: usize,
 }
 
 /// Information of a word that no document holds, relative to one that a single document holds.
@@ -28,13 +38,20 @@ const UNKNOWN: f32 = 1.0;
 impl Evidence {
     /// Gathers the features of a ranking.
     #[must_use]
-    pub fn gather(indexes: &[Arc<LoadedIndex>], ranking: &Ranking, k1: f32) -> Self {
-        let Some(best) = ranking.scored.first() else { return Self::default() };
+    pub fn gather(indexes: &[Arc<LoadedIndex>], query: &Query, ranking: &Ranking, k1: f32) -> Self {
+        let content = query.wanted.iter().filter(|wanted| !wanted.identifier && !wanted.function_word);
+        let words = content.count();
+        let function_words = query.wanted.iter().filter(|wanted| wanted.function_word).count();
+        let own = || ranking.matches.iter().filter(|concept| !concept.learned && !concept.identifier);
+        let unknown = own().filter(|concept| concept.idf == 0.0).count() + ranking.corrections.len();
+        let counts = Self { words, unknown, function_words, ..Self::default() };
+        let Some(best) = ranking.scored.first() else { return counts };
         #[expect(clippy::cast_precision_loss, reason = "logarithms need no more digits")]
         let documents = indexes.iter().map(|index| index.len()).sum::<usize>() as f32;
         let rarest = (1.0 + (documents - 0.5).max(0.0) / 1.5).ln();
         let (mut whole, mut known, mut covered, mut by_three) = (0.0, 0.0, 0.0, 0.0);
-        for concept in ranking.matches.iter().filter(|concept| !concept.learned && !concept.identifier) {
+        let (mut rarest_word, mut rarest_held) = (0.0_f32, false);
+        for concept in own() {
             let information = concept.weight * if concept.idf > 0.0 { concept.idf } else { rarest * UNKNOWN };
             whole += information;
             let holds = |place: usize| {
@@ -42,6 +59,9 @@ impl Evidence {
                     concept.docs[scored.index].binary_search_by_key(&scored.doc, |(doc, _)| *doc).is_ok()
                 })
             };
+            if information > rarest_word {
+                (rarest_word, rarest_held) = (information, holds(0));
+            }
             if concept.idf > 0.0 {
                 known += information;
             }
@@ -62,23 +82,10 @@ impl Evidence {
             strength: if attainable > 0.0 { (best.score / attainable).min(1.0) } else { 0.0 },
             known: share(known),
             margin: if best.score > 0.0 { 1.0 - fifth / best.score } else { 0.0 },
+            rarest: if rarest_held { 1.0 } else { 0.0 },
+            #[expect(clippy::cast_precision_loss, reason = "a query has few words")]
+            corrected: ranking.corrections.len() as f32 / words.max(1) as f32,
+            ..counts
         }
     }
-
-    /// One number between 0 and 1. A question whose words the documents do not know is doubted as a whole.
-    #[must_use]
-    pub fn confidence(&self) -> f32 {
-        let carried = 0.5 * self.covered + 0.2 * self.covered_by_three + 0.3 * self.strength;
-        carried * (self.known / 0.75).min(1.0)
-    }
-
-    /// True when the documents carry the question well enough to answer.
-    #[must_use]
-    pub fn suffices(&self) -> bool {
-        self.confidence() >= THRESHOLD
-    }
 }
-
-/// Least confidence to answer, chosen on one half of the questions in `copilot/eval` and reported on the other
-/// (`docs/benchmarks.md`).
-pub const THRESHOLD: f32 = 0.46;

@@ -26,6 +26,9 @@ const MOST_COMPLETIONS: usize = 32;
 /// Most terms of one dictionary that a beginning is compared with.
 const MOST_COMPARED: u64 = 10_000;
 
+/// Words of the first results that are weighed for feedback.
+const MOST_CANDIDATES: usize = 60;
+
 /// Groups of words that mean the same, from a file of the operator's.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Synonyms {
@@ -221,7 +224,7 @@ pub fn feedback(
     let mut gains: HashMap<String, f32> = HashMap::new();
     for scored in first {
         let chunk = indexes[scored.index].chunk(scored.doc)?;
-        let words = tokenizer::tokenize(&chunk.body).words;
+        let words = tokenizer::tokenize(&chunk.body()).words;
         #[expect(clippy::cast_precision_loss, reason = "counts of words in a section are small")]
         let share = scored.score / mass / (words.len().max(20) as f32);
         for word in words {
@@ -232,6 +235,10 @@ pub fn feedback(
     }
     #[expect(clippy::cast_precision_loss, reason = "logarithms need no more digits")]
     let documents = indexes.iter().map(|index| index.len()).sum::<usize>() as f32;
+    // The dictionary is asked for the most promising words only.
+    let mut gains: Vec<(String, f32)> = gains.into_iter().collect();
+    gains.sort_by(|a, b| b.1.total_cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+    gains.truncate(MOST_CANDIDATES);
     let mut ranked: Vec<(f32, String)> = Vec::new();
     for (word, gain) in gains {
         let mut count = 0;

@@ -9,10 +9,11 @@ use std::{cmp::Ordering, collections::HashMap, io, sync::Arc};
 use tantivy::{DocId, DocSet, TERMINATED, postings::Postings as _};
 
 use super::{
-    Correction, Query, Tuning,
+    Correction, Intent, Query, Tuning,
     budget::Budget,
     expand::{self, Synonyms},
     plan::{self, Postings},
+    prior,
     query::Wanted,
 };
 use crate::index::{
@@ -71,6 +72,8 @@ pub struct Matchers {
     pub stems: HashMap<String, f32>,
     /// Whole identifiers.
     pub identifiers: HashMap<String, f32>,
+    /// Information of the question's own words together, those that no document holds included.
+    pub total: f32,
 }
 
 /// All sections that match, best first, in a stable order.
@@ -119,6 +122,7 @@ impl Statistics {
 pub fn rank(
     indexes: &[Arc<LoadedIndex>],
     query: &Query,
+    intent: Intent,
     synonyms: &Synonyms,
     tuning: &Tuning,
     budget: &mut Budget,
@@ -130,11 +134,16 @@ pub fn rank(
     }
     let own = plan::own(indexes, query, tuning, budget, &mut ranking.corrections)?;
     let synonyms = expand::synonyms(indexes, query, synonyms, tuning);
+    let asked = own.len();
     let mut planned = plan::admitted(own, budget);
     planned.extend(plan::admitted(plan::counted(indexes, synonyms, tuning, budget)?, budget));
-    for (concept, postings) in planned {
+    for (at, (concept, postings)) in planned.into_iter().enumerate() {
         let matches = collect(indexes, &concept, &statistics, tuning, postings)?;
         ranking.matchers.add(&concept, matches.idf);
+        if at < asked && !concept.wanted.identifier {
+            let information = if matches.idf > 0.0 { matches.idf } else { statistics.idf(1) };
+            ranking.matchers.total += concept.weight * information;
+        }
         ranking.matches.push(matches);
     }
     let mut scores = score(indexes, &ranking.matches, tuning);
@@ -152,6 +161,7 @@ pub fn rank(
             }
         }
     }
+    prior::apply(indexes, query, intent, &mut scores, tuning);
     let mut scored = sorted(&scores);
     reorder(indexes, query, &ranking, &mut scored, tuning, budget)?;
     ranking.scored = scored;

@@ -33,8 +33,9 @@ pub fn marks(text: &str, matchers: &Matchers, language: Language) -> Vec<(std::o
 /// HTML-escaped passage with the found words in `<mark>`.
 #[must_use]
 pub fn snippet(chunk: &Chunk, matchers: &Matchers, language: Language) -> String {
-    let source = if chunk.body.trim().is_empty() { &chunk.code } else { &chunk.body };
-    let text = cut(source, LOOKED_AT);
+    let body = chunk.body();
+    let source = if body.trim().is_empty() { chunk.code() } else { body };
+    let text = cut(&source, LOOKED_AT);
     let marks = marks(text, matchers, language);
     let window = best_window(text, &marks);
     let mut html = String::with_capacity(LENGTH * 2);

@@ -1,5 +1,5 @@
 use super::*;
-use crate::index::{language::Language, writer};
+use crate::index::{block::Block, language::Language, writer};
 
 pub(crate) fn chunk(url: &str, title: &str, body: &str) -> Chunk {
     let page_url = url.split('#').next().unwrap_or(url).to_owned();
@@ -8,7 +8,7 @@ pub(crate) fn chunk(url: &str, title: &str, body: &str) -> Chunk {
         page_url,
         page_title: title.to_owned(),
         heading_path: vec![title.to_owned()],
-        body: body.to_owned(),
+        blocks: vec![Block::paragraph(body)],
         boost: 1.0,
         ..Chunk::default()
     }
@@ -21,7 +21,7 @@ pub(crate) fn index(corpus: &str, chunks: &[Chunk]) -> Arc<LoadedIndex> {
 }
 
 fn request(text: &str) -> Request<'_> {
-    Request { text, limit: 10, offset: 0, per_page: 0, section: None }
+    Request { text, limit: 10, offset: 0, per_page: 0, section: None, snippets: true }
 }
 
 fn found(indexes: &[Arc<LoadedIndex>], text: &str) -> Found {
@@ -129,7 +129,7 @@ fn paging_and_grouping_are_stable() {
         (0..30).map(|n| chunk(&format!("https://d/p{}/#s{n}", n % 3), "Same", "the same words everywhere")).collect();
     let index = [index("public", &chunks)];
     let page = |offset, per_page| {
-        let request = Request { text: "same words", limit: 10, offset, per_page, section: None };
+        let request = Request { text: "same words", limit: 10, offset, per_page, section: None, snippets: true };
         search(&index, &request, &Synonyms::default(), &Tuning::default()).unwrap()
     };
     let all: Vec<String> = (0..3).flat_map(|n| page(n * 10, 0).hits).map(|hit| hit.chunk.url.clone()).collect();
@@ -154,7 +154,8 @@ fn letters(n: u32) -> String {
 fn within(index: &[Arc<LoadedIndex>], text: &str, most: Work) -> (Ranking, Budget) {
     let mut budget = Budget::of(most);
     let query = Query::parse(text, Language::English);
-    let ranking = rank::rank(index, &query, &Synonyms::default(), &Tuning::default(), &mut budget).unwrap();
+    let ranking =
+        rank::rank(index, &query, Intent::Fact, &Synonyms::default(), &Tuning::default(), &mut budget).unwrap();
     (ranking, budget)
 }
 

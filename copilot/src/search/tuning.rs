@@ -32,6 +32,22 @@ pub struct Tuning {
     pub feedback: f32,
     /// Weight of acronyms, long forms and synonyms.
     pub synonyms: f32,
+    /// Factor for sections of a reference, unless an identifier is looked for.
+    pub reference: f32,
+    /// Factor for histories of changes.
+    pub history: f32,
+    /// Factor for pages about the making of the documents.
+    pub project: f32,
+    /// Factor for sections that only lead further, or have next to no text.
+    pub thin: f32,
+    /// Factor for sections with commands when the question asks how.
+    pub commands: f32,
+    /// Factor for sections with any code then.
+    pub code: f32,
+    /// Factor for sections with steps then.
+    pub steps: f32,
+    /// Factor for the beginning of a page when the question asks what something is.
+    pub first: f32,
     /// Correct words that no document holds.
     pub typos: bool,
     /// Complete words that no document holds.
@@ -43,18 +59,26 @@ pub struct Tuning {
 impl Default for Tuning {
     fn default() -> Self {
         Self {
-            weights: [1.0, 0.2, 6.0, 2.5, 0.5, 0.5],
-            lengths: [0.85, 0.75, 0.75, 0.4, 0.75, 0.5],
-            k1: 2.5,
+            weights: [1.0, 0.2, 3.0, 1.5, 0.5, 0.5],
+            lengths: [0.65, 0.75, 0.75, 0.4, 0.75, 0.5],
+            k1: 1.35,
             function_words: 0.0,
-            proximity: 0.8,
+            proximity: 0.4,
             window: 8,
-            exact_heading: 1.5,
-            page: 0.3,
+            exact_heading: 1.2,
+            page: 0.1,
             feedback_sections: 5,
             feedback_words: 10,
-            feedback: 0.3,
+            feedback: 0.1,
             synonyms: 0.5,
+            reference: 0.85,
+            history: 0.5,
+            project: 0.75,
+            thin: 0.7,
+            commands: 1.1,
+            code: 1.08,
+            steps: 1.05,
+            first: 1.1,
             typos: true,
             prefixes: true,
             stemming: true,
@@ -77,6 +101,14 @@ impl Tuning {
             page: 0.0,
             feedback_sections: 0,
             synonyms: 0.0,
+            reference: 1.0,
+            history: 1.0,
+            project: 1.0,
+            thin: 1.0,
+            commands: 1.0,
+            code: 1.0,
+            steps: 1.0,
+            first: 1.0,
             typos: false,
             prefixes: false,
             ..Self::default()

@@ -79,7 +79,7 @@ pub struct Turn {
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct AskResponse {
-    #[prost(oneof = "ask_response::Part", tags = "1, 2, 3")]
+    #[prost(oneof = "ask_response::Part", tags = "1, 2, 3, 4")]
     pub part: ::core::option::Option<ask_response::Part>,
 }
 /// Nested message and enum types in `AskResponse`.
@@ -93,7 +93,28 @@ pub mod ask_response {
         Delta(::prost::alloc::string::String),
         #[prost(message, tag = "3")]
         Done(super::Done),
+        #[prost(message, tag = "4")]
+        Block(super::Block),
     }
+}
+/// One block of the answer. The text of all deltas is the same answer as Markdown.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Block {
+    /// `text`, `steps`, `code`, `table` or `note`.
+    #[prost(string, tag = "1")]
+    pub kind: ::prost::alloc::string::String,
+    /// Plain text: nothing in it is a mark.
+    #[prost(string, tag = "2")]
+    pub text: ::prost::alloc::string::String,
+    /// Language of code, if the documents name it.
+    #[prost(string, tag = "3")]
+    pub language: ::prost::alloc::string::String,
+    /// The tab that the block stands in, if any.
+    #[prost(string, tag = "4")]
+    pub context: ::prost::alloc::string::String,
+    /// Number of its citation.
+    #[prost(uint32, tag = "5")]
+    pub citation: u32,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Citation {
@@ -126,6 +147,24 @@ pub struct Done {
     /// Not all of the question was searched for: the work would have been too much.
     #[prost(bool, tag = "4")]
     pub truncated: bool,
+    /// `answer`, `hits` (keywords: places, no answer), `chat` (small talk: a fixed text) or `none` (the documents do not say).
+    #[prost(string, tag = "5")]
+    pub kind: ::prost::alloc::string::String,
+    /// How sure it is that the documents answer, from 0 to 1.
+    #[prost(float, tag = "6")]
+    pub confidence: f32,
+    /// Words that were searched in another form.
+    #[prost(message, repeated, tag = "7")]
+    pub corrections: ::prost::alloc::vec::Vec<Correction>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Correction {
+    /// As typed.
+    #[prost(string, tag = "1")]
+    pub from: ::prost::alloc::string::String,
+    /// As found in the documents.
+    #[prost(string, tag = "2")]
+    pub to: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct NearestPage {
@@ -251,7 +290,7 @@ pub mod retrieval_client {
                 .insert(GrpcMethod::new("docsgate.copilot.v1.Retrieval", "Search"));
             self.inner.unary(req, path, codec).await
         }
-        /// The same answer as POST /api/docs-chat, in parts: citations, text, end.
+        /// The same answer as POST /api/docs-chat, in parts: citations, text, blocks, end.
         pub async fn ask(
             &mut self,
             request: impl tonic::IntoRequest<super::AskRequest>,
@@ -302,7 +341,7 @@ pub mod retrieval_server {
             >
             + std::marker::Send
             + 'static;
-        /// The same answer as POST /api/docs-chat, in parts: citations, text, end.
+        /// The same answer as POST /api/docs-chat, in parts: citations, text, blocks, end.
         async fn ask(
             &self,
             request: tonic::Request<super::AskRequest>,

@@ -59,6 +59,10 @@ pub(super) struct BuildArgs {
     /// Pages are published as a/b.html instead of a/b/ (MkDocs: use_directory_urls: false).
     #[arg(long)]
     no_directory_urls: bool,
+    /// Folder besides DOCS with files that pages bring in (snippets, examples); repeatable. Usually the folder of
+    /// mkdocs.yml.
+    #[arg(long, value_name = "DIR")]
+    include_from: Vec<PathBuf>,
     /// Language of the documents.
     #[arg(long, value_enum, default_value_t = Language::English)]
     language: Language,
@@ -96,6 +100,7 @@ pub(super) fn run(args: &BuildArgs) -> Result<(), Failure> {
         selection,
         titles: settings.as_ref().map(|found| found.titles.clone()).unwrap_or_default(),
         slug: settings.as_ref().map_or_else(Slug::default, |found| found.slug),
+        include_from: include_from(args, settings.as_ref())?,
     };
     let bar = progress_bar();
     let read = build::read(&documents, |done, all| {
@@ -119,6 +124,15 @@ fn settings(args: &BuildArgs) -> Result<Option<MkDocs>, Failure> {
         None => mkdocs::find(&args.docs),
     };
     found.map_err(Failure::Usage)
+}
+
+/// Folders of files that pages bring in: those that were named, else that of the site's settings.
+fn include_from(args: &BuildArgs, settings: Option<&MkDocs>) -> Result<Vec<PathBuf>, Failure> {
+    if let Some(missing) = args.include_from.iter().find(|folder| !folder.is_dir()) {
+        return Err(Failure::Usage(format!("--include-from {}: expected a folder", missing.display())));
+    }
+    let of_settings = settings.and_then(|found| found.file.parent()).map(Path::to_owned);
+    Ok(if args.include_from.is_empty() { of_settings.into_iter().collect() } else { args.include_from.clone() })
 }
 
 fn pack(

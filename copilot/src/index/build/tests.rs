@@ -25,7 +25,7 @@ fn sections_know_where_they_stand() {
     let shown: Vec<String> = read
         .chunks
         .iter()
-        .map(|chunk| format!("{} [{}] {} | {}", chunk.url, chunk.heading_path.join(" > "), chunk.body, chunk.code))
+        .map(|chunk| format!("{} [{}] {} | {}", chunk.url, chunk.heading_path.join(" > "), chunk.body(), chunk.code()))
         .collect();
     assert_eq!(
         shown,
@@ -44,7 +44,7 @@ fn long_sections_are_split_between_blocks() {
     let paragraph = "word ".repeat(200);
     let text = format!("# T\n\n{paragraph}\n\n{paragraph}\n\n{paragraph}\n\n{paragraph}\n");
     let read = read_tree(&[("a.md", text.as_bytes())]).unwrap();
-    assert_eq!(read.chunks.iter().map(|chunk| chunk.body.split_whitespace().count()).collect::<Vec<_>>(), [400, 400]);
+    assert_eq!(read.chunks.iter().map(|chunk| chunk.body().split_whitespace().count()).collect::<Vec<_>>(), [400, 400]);
     assert_eq!(read.chunks.iter().map(|chunk| chunk.ordinal).collect::<Vec<_>>(), [0, 1]);
 }
 

@@ -6,9 +6,20 @@ fn shown(html: &str) -> String {
         let blocks: Vec<String> = section
             .blocks
             .iter()
-            .map(|block| match block {
-                Block::Prose(text) => text.replace('\n', " / "),
-                Block::Code { language, text } => format!("[{language}] {}", text.replace('\n', " / ")),
+            .map(|block| {
+                let mut text = block.text.replace('\n', " / ");
+                if block.is_code() {
+                    text = format!("[{} {}] {text}", block.language, block.title).replace(" ]", "]");
+                }
+                for (mark, value) in [("!", &block.note), ("=", &block.tab)] {
+                    if !value.is_empty() {
+                        text = format!("{mark}{value} {text}");
+                    }
+                }
+                if let Some(number) = block.number {
+                    text = format!("{number}. {text}");
+                }
+                format!("{}{text}", ">".repeat(block.depth.into()))
             })
             .collect();
         format!(
@@ -36,7 +47,7 @@ done
     insta::assert_snapshot!(shown(html), @r"
     0  #-:
     1 Backups #backups: Kept & safe.
-    2 Restore now #restore_1: one ; two ; [sh] restore --all / done ; a | b / 1 | 2
+    2 Restore now #restore_1: >one ; >two ; [sh] restore --all / done ; a | b / 1 | 2
     ");
 }
 
@@ -60,4 +71,19 @@ fn a_page_can_ask_to_be_left_out_and_may_lack_everything() {
     assert!(parse(&deep).is_none());
     let long = "<ul>".to_owned() + &"<li>x<p>y<br><img>".repeat(20_000);
     assert!(parse(&long).is_some());
+}
+
+#[test]
+fn steps_admonitions_and_tabs_of_a_built_site_are_blocks() {
+    let html = r#"<article><h1 id="t">T</h1><p>Do this with <code>x --y</code>:</p><ol start="2"><li><p>First</p>
+        <div class="language-sh highlight"><span class="filename">run.sh</span><pre><code>one</code></pre></div></li><li>Second</li></ol>
+        <div class="admonition warning"><p class="admonition-title">Mind</p><p>Hot.</p></div>
+        <details class="tip"><summary>More</summary><p>Hidden.</p></details>
+        <div class="tabbed-set"><input type="radio"><div class="tabbed-labels"><label>Bash</label><label>Zsh</label></div>
+        <div class="tabbed-content"><div class="tabbed-block"><p>In bash.</p></div><div class="tabbed-block"><p>In zsh.</p></div></div></div>
+        <p>After.</p></article>"#;
+    insta::assert_snapshot!(shown(html), @r"
+    0  #-:
+    1 T #t: Do this with `x --y`: ; >2. First ; >[sh run.sh] one ; >3. Second ; !Mind Hot. ; !More Hidden. ; =Bash In bash. ; =Zsh In zsh. ; After.
+    ");
 }

@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
+use crate::index::block::Block;
 
 fn chunk(url: &str, title: &str, body: &str) -> Chunk {
     Chunk {
@@ -8,7 +9,7 @@ fn chunk(url: &str, title: &str, body: &str) -> Chunk {
         page_url: url.to_owned(),
         page_title: title.to_owned(),
         heading_path: vec![title.to_owned()],
-        body: body.to_owned(),
+        blocks: vec![Block::paragraph(body)],
         boost: 1.0,
         ..Chunk::default()
     }
