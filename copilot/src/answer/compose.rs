@@ -16,6 +16,8 @@ use crate::{
 pub(super) const MOST_BLOCKS: usize = 5;
 /// Most characters of its blocks together.
 pub(super) const MOST_CHARS: usize = 1_200;
+/// Pieces that may be refused for want of room before the choice ends: what comes after them is worth little.
+const MOST_REFUSED: usize = 24;
 /// Lines that a code block is cut to at the least; a shorter piece is left out.
 const FEWEST_LINES: usize = 3;
 
@@ -163,7 +165,7 @@ pub(super) fn compose(sources: &[Source], asked: Asked<'_>, choice: &Choice) -> 
             .map(|at| (gain(at), at))
             .max_by(|a, b| a.0.total_cmp(&b.0).then(b.1.cmp(&a.1)));
         let Some((value, at)) = next else { break };
-        if value <= 0.0 || value < choice.least * first_value {
+        if value <= 0.0 || value < choice.least * first_value || refused.len() > MOST_REFUSED {
             break;
         }
         let mut with = chosen.clone();
