@@ -47,7 +47,9 @@ fn a_members_only_route_tells_who_is_not_one() {
     let response = ask().send().unwrap();
     assert!(header(&response, "www-authenticate").starts_with("Bearer"), "{response:?}");
     problem(response, 401, "identity_required");
-    problem(ask().bearer_auth(gate.token("stranger@example.org")).send().unwrap(), 403, "insufficient_entitlement");
+    let stranger = gate.token("stranger@example.org");
+    gate.look_up(&stranger);
+    problem(ask().bearer_auth(stranger).send().unwrap(), 403, "insufficient_entitlement");
     ok(ask().bearer_auth(gate.member_token()).send().unwrap());
 }
 

@@ -152,6 +152,8 @@ fn chromium_can_do_and_read_what_the_policy_says_and_nothing_else() {
     let gate = Gate::with(Wanted { policy_text: Some(policy(&site.origin(DOCS))), ..Wanted::default() });
     let member = gate.member_token();
     let stranger = gate.token("nobody");
+    gate.look_up(&member);
+    gate.look_up(&stranger);
     let api = format!("http://{API}:{}", gate.stack.envoy.listen.port());
     let search = format!("{api}/api/docs-search?q=zanzibar");
     let bearer = |token: &str| json!({"authorization": format!("Bearer {token}")});

@@ -51,6 +51,8 @@ fn an_origin_that_is_not_allowed_is_refused_without_cors_headers() {
 #[test]
 fn answers_and_refusals_can_be_read_by_an_allowed_origin() {
     let gate = Gate::start();
+    let nobody = gate.token("nobody");
+    gate.look_up(&nobody);
     for origin in [ORIGIN, "https://pr-7.preview.example.org"] {
         let with_origin = |request: RequestBuilder| request.header("origin", origin).send().unwrap();
         let check = |response: &Response| {
@@ -63,7 +65,7 @@ fn answers_and_refusals_can_be_read_by_an_allowed_origin() {
         let refused = with_origin(gate.search("tides").bearer_auth("not.a.token"));
         check(&refused);
         problem(refused, 401, "invalid_token");
-        let refused = with_origin(gate.search("tides").header("x-only", "members").bearer_auth(gate.token("nobody")));
+        let refused = with_origin(gate.search("tides").header("x-only", "members").bearer_auth(&nobody));
         check(&refused);
         problem(refused, 403, "insufficient_entitlement");
         let refused = with_origin(gate.http.delete(gate.url("/api/docs-search")));

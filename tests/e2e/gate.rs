@@ -102,6 +102,15 @@ impl Gate {
         self.http.get(self.url("/api/docs-search")).query(&[("q", question)])
     }
 
+    /// Has a member looked up, for tests of what comes after: on a busy machine the first look-up may take longer than a
+    /// decision has, and is then answered 503.
+    pub(crate) fn look_up(&self, token: &str) {
+        eventually("the member's entitlements", || {
+            let asked = self.search("tides").header("x-only", "members").bearer_auth(token).send().ok()?;
+            (asked.status() != 503).then_some(())
+        });
+    }
+
     pub(crate) fn ask(&self, question: &str) -> RequestBuilder {
         self.http.post(self.url("/api/docs-chat")).json(&serde_json::json!({"question": question}))
     }
