@@ -3,6 +3,8 @@
 
 mod phrases;
 
+use std::{collections::HashSet, sync::LazyLock};
+
 use crate::index::{language::Language, tokenizer};
 use phrases::{ELSEWHERE, PHRASES};
 
@@ -39,18 +41,16 @@ pub fn small_talk(text: &str) -> Option<(SmallTalk, Option<Language>)> {
         return None;
     }
     let joined = format!("{} ", words.join(" "));
-    for phrases in &PHRASES {
-        let holds = |list: &str, word: &String| list.split('|').any(|known| tokenizer::fold(known) == word.as_str());
-        let greets = words.iter().any(|word| holds(phrases.greetings, word));
-        let thanks = words.iter().any(|word| holds(phrases.thanks, word));
-        let all = words
-            .iter()
-            .all(|word| holds(phrases.greetings, word) || holds(phrases.thanks, word) || holds(phrases.beside, word));
-        let asks_about_us = phrases.assistant.split('|').any(|opening| {
-            let (opening, exact) = opening.strip_prefix('=').map_or((opening, false), |opening| (opening, true));
-            let opening = words_of(opening);
-            let rest = joined.strip_prefix(&format!("{opening} ")).map(|rest| rest.split_whitespace().count());
-            rest.is_some_and(|rest| if exact { rest == 0 } else { rest <= MORE })
+    for phrases in FOLDED.iter() {
+        let greets = words.iter().any(|word| phrases.greetings.contains(word));
+        let thanks = words.iter().any(|word| phrases.thanks.contains(word));
+        let known = |word: &String| {
+            [&phrases.greetings, &phrases.thanks, &phrases.beside].iter().any(|words| words.contains(word))
+        };
+        let all = words.iter().all(known);
+        let asks_about_us = phrases.openings.iter().any(|(opening, exact)| {
+            let rest = joined.strip_prefix(opening.as_str()).map(|rest| rest.split_whitespace().count());
+            rest.is_some_and(|rest| if *exact { rest == 0 } else { rest <= MORE })
         });
         if all && (greets || thanks) {
             let kind = if thanks && !greets { SmallTalk::Thanks } else { SmallTalk::Greeting };
@@ -69,9 +69,31 @@ fn words(text: &str) -> Vec<String> {
     split.take(LONG * 2).map(str::to_owned).collect()
 }
 
-fn words_of(text: &str) -> String {
-    words(text).join(" ")
+/// The phrases of one language as texts are compared with them: folded once, not by every question.
+struct Folded {
+    language: Language,
+    greetings: HashSet<String>,
+    thanks: HashSet<String>,
+    beside: HashSet<String>,
+    /// Openings of a question about the assistant, and whether each is all of it.
+    openings: Vec<(String, bool)>,
 }
+
+static FOLDED: LazyLock<Vec<Folded>> = LazyLock::new(|| {
+    let set = |list: &str| list.split('|').map(|word| tokenizer::fold(word).into_owned()).collect();
+    let opening = |opening: &str| {
+        let (opening, exact) = opening.strip_prefix('=').map_or((opening, false), |opening| (opening, true));
+        (format!("{} ", words(opening).join(" ")), exact)
+    };
+    let folded = PHRASES.iter().map(|phrases| Folded {
+        language: phrases.language,
+        greetings: set(phrases.greetings),
+        thanks: set(phrases.thanks),
+        beside: set(phrases.beside),
+        openings: phrases.assistant.split('|').map(opening).collect(),
+    });
+    folded.collect()
+});
 
 /// What is said.
 #[must_use]
@@ -215,10 +237,8 @@ mod tests {
             "what are you allowed to put into a policy file of the gate",
             "how are tokens verified?",
             "good morning batch job schedule",
-            "no",
         ] {
-            let found = small_talk(text).map(|(talk, _)| talk);
-            assert!(text == "no" || found.is_none(), "{text}: {found:?}");
+            assert_eq!(small_talk(text), None, "{text}");
         }
     }
 

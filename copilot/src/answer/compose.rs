@@ -31,8 +31,6 @@ pub struct Choice {
     pub rank: f32,
     /// What a word counts that stands in the headings and not in the piece.
     pub heading: f32,
-    /// What a piece loses of the words that are said already.
-    pub repetition: f32,
     /// Least worth of a further piece, relative to the first.
     pub least: f32,
     /// Factor of code when the question asks how.
@@ -66,7 +64,6 @@ impl Default for Choice {
             sections: 8,
             rank: 1.5,
             heading: 0.6,
-            repetition: 0.0,
             least: 0.3,
             how_to_code: 2.0,
             how_to_steps: 1.5,
@@ -123,10 +120,8 @@ pub(super) fn compose(sources: &[Source], asked: Asked<'_>, choice: &Choice) -> 
         let headings = heading_words(&source.hit.chunk, asked);
         let atoms = atom::atoms(section, &source.hit.chunk, asked.matchers, asked.language);
         let mut together = headings.clone();
-        for (word, information) in atoms.iter().flat_map(|atom| &atom.words) {
-            let known = together.entry(word.clone()).or_default();
-            *known = known.max(*information);
-        }
+        let all = atoms.iter().flat_map(|atom| &atom.words);
+        more(&mut together, all.map(|(word, information)| (word.clone(), *information)));
         let together: f32 = together.values().sum();
         for (order, atom) in atoms.into_iter().enumerate() {
             let own: f32 = atom.words.values().sum();
@@ -142,76 +137,60 @@ pub(super) fn compose(sources: &[Source], asked: Asked<'_>, choice: &Choice) -> 
             candidates.push((atom, value, if whole > 0.0 { (own + above) / whole } else { 0.0 }));
         }
     }
+    // The most valued first; of equals, the one that stands first.
+    let mut order: Vec<usize> =
+        (0..candidates.len()).filter(|at| candidates.get(*at).is_some_and(|(atom, ..)| !atom.announces)).collect();
+    let value = |at: usize| candidates.get(at).map_or(0.0, |(_, value, _)| *value);
+    order.sort_by(|a, b| value(*b).total_cmp(&value(*a)));
     let mut chosen: Vec<usize> = Vec::new();
-    let mut refused: HashSet<usize> = HashSet::new();
+    let mut refused = 0;
     let mut said: HashMap<String, f32> = HashMap::new();
     let mut cut: HashMap<usize, usize> = HashMap::new();
     let mut first_value = 0.0_f32;
     let mut best = 0.0_f32;
-    loop {
-        let gain = |at: usize| {
-            let Some((atom, value, _)) = candidates.get(at) else { return 0.0 };
-            let own: f32 = atom.words.values().sum::<f32>().max(0.001);
-            let repeated: f32 = atom
-                .words
-                .iter()
-                .map(|(word, information)| information.min(said.get(word).copied().unwrap_or(0.0)))
-                .sum();
-            value * (1.0 - choice.repetition * repeated / own)
-        };
-        let next = (0..candidates.len())
-            .filter(|at| !chosen.contains(at) && !refused.contains(at))
-            .filter(|at| candidates.get(*at).is_some_and(|(atom, _, _)| !atom.announces))
-            .map(|at| (gain(at), at))
-            .max_by(|a, b| a.0.total_cmp(&b.0).then(b.1.cmp(&a.1)));
-        let Some((value, at)) = next else { break };
-        if value <= 0.0 || value < choice.least * first_value || refused.len() > MOST_REFUSED {
+    for at in order {
+        let Some((atom, value, carried)) = candidates.get(at).filter(|_| !chosen.contains(&at)) else { continue };
+        if *value <= 0.0 || *value < choice.least * first_value || refused > MOST_REFUSED {
             break;
         }
         let mut with = chosen.clone();
         with.push(at);
-        let Some((atom, _, carried)) = candidates.get(at) else { break };
         if let Some(needed) = atom.needs.and_then(|needs| firsts.get(atom.section).map(|first| first + needs))
             && !with.contains(&needed)
         {
             with.push(needed);
         }
-        let repeats = chosen.iter().filter_map(|taken| candidates.get(*taken)).any(|(taken, _, _)| same(taken, atom));
-        if repeats {
-            refused.insert(at);
+        let repeats = chosen.iter().filter_map(|taken| candidates.get(*taken)).any(|(taken, ..)| same(taken, atom));
+        let lines = if repeats { None } else { fits(&candidates, &with, at, &cut, sources) };
+        let Some(lines) = lines else {
+            refused += 1;
             continue;
+        };
+        if let Some(lines) = lines {
+            cut.insert(at, lines);
         }
-        if let Some(lines) = fits(&candidates, &with, at, &cut, sources) {
-            if let Some(lines) = lines {
-                cut.insert(at, lines);
-            }
-            if chosen.is_empty() {
-                first_value = value;
-                best = *carried;
-            }
-            for (word, information) in &atom.words {
-                let known = said.entry(word.clone()).or_default();
-                *known = known.max(*information);
-            }
-            chosen = with;
-        } else {
-            refused.insert(at);
+        if chosen.is_empty() {
+            (first_value, best) = (*value, *carried);
         }
+        more(&mut said, atom.words.iter().map(|(word, information)| (word.clone(), *information)));
+        chosen = with;
     }
     let parts = parts(&candidates, &chosen, &cut);
     let mut composed = render::render(&parts, sources);
-    let mut seen: HashMap<String, f32> = said;
-    for part in &parts {
-        if let Some(source) = sources.get(part.section) {
-            for (word, information) in heading_words(&source.hit.chunk, asked) {
-                let known = seen.entry(word).or_default();
-                *known = known.max(information);
-            }
-        }
+    for source in parts.iter().filter_map(|part| sources.get(part.section)) {
+        more(&mut said, heading_words(&source.hit.chunk, asked));
     }
     composed.best = best.min(1.0);
-    composed.covered = if whole > 0.0 { (seen.values().sum::<f32>() / whole).min(1.0) } else { 0.0 };
+    composed.covered = if whole > 0.0 { (said.values().sum::<f32>() / whole).min(1.0) } else { 0.0 };
     composed
+}
+
+/// Adds words with their information; a word counts once, with the most that it has.
+fn more(words: &mut HashMap<String, f32>, further: impl IntoIterator<Item = (String, f32)>) {
+    for (word, information) in further {
+        let known = words.entry(word).or_default();
+        *known = known.max(information);
+    }
 }
 
 /// Whether the pieces fit into the bounds of an answer: `None` if not, else the lines that the new one is cut to.

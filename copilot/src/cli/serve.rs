@@ -101,7 +101,10 @@ pub fn run(args: Args) -> Result<(), Failure> {
     let settings = settings(args)?;
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().context("the runtime cannot be started")?;
-    Ok(runtime.block_on(serve::serve(settings))?)
+    let served = runtime.block_on(serve::serve(settings));
+    // An artifact that is being fetched has a thread of its own; a source that stalls must not keep the process from ending.
+    runtime.shutdown_background();
+    Ok(served?)
 }
 
 /// Who decides what a request may read. Neither a variable that is merely there nor a forgotten key opens anything.

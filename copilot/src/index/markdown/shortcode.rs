@@ -121,7 +121,8 @@ fn begin(
         }
         "heading" => out.push_str(heading(attributes.any(&["0"]).unwrap_or_default())),
         "glossary_definition" => {
-            if let Some(term) = attributes.any(&["term_id"])
+            if depth < include::MAX_DEPTH
+                && let Some(term) = attributes.any(&["term_id"])
                 && let Some(definition) = glossary(term, attributes.any(&["length"]), includes)
             {
                 let prepend = attributes.any(&["prepend"]).map(|text| format!("{} ", text.trim())).unwrap_or_default();

@@ -369,3 +369,16 @@ fn files_are_brought_in_from_the_folders_that_were_named_only() {
     assert_eq!(text(&[root.join("docs")]), "From a good file. | A pod.");
     assert_eq!(text(&[]), "");
 }
+
+#[test]
+fn a_glossary_term_that_defines_itself_ends() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().canonicalize().unwrap();
+    std::fs::create_dir_all(root.join("glossary")).unwrap();
+    let term = "A loop. {{< glossary_definition term_id=\"loop\" length=\"all\" >}}\n";
+    std::fs::write(root.join("glossary/loop.md"), term).unwrap();
+    let includes = Includes::new(std::slice::from_ref(&root), Some(&root));
+    let page = parse_with(term, Slug::default(), &includes);
+    let text = page.sections[0].blocks[0].text.clone();
+    assert!(text.starts_with("A loop. A loop.") && text.len() < 200, "{text}");
+}
