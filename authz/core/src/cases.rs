@@ -9,6 +9,7 @@ mod facts;
 use std::fmt::Write as _;
 
 pub use coverage::Coverage;
+use document::StepDocument;
 pub use document::{CaseDocument, CasesDocument, ExpectDocument, RequestDocument, TokenDocument};
 pub use facts::{Scene, WrittenFacts};
 
@@ -121,15 +122,7 @@ fn run_steps(
                 Err(error) => return failures.push(format!("{label}after: {error}")),
             }
         }
-        let scene = Scene {
-            request: step.request.as_ref().or(case.request.as_ref()).cloned().unwrap_or_default(),
-            token: step.token.as_ref().or(case.token.as_ref()).cloned(),
-            api_key: step.api_key.as_ref().or(case.api_key.as_ref()).cloned(),
-            store: step.store.or(case.store).unwrap_or_default(),
-            members: document.members.clone(),
-            api_keys: document.api_keys.clone(),
-            clock: None,
-        };
+        let scene = scene(document, case, step);
         for turn in 1..=step.repeat.unwrap_or(1) {
             let at = if step.repeat.is_some() { format!("{label}request {turn}: ") } else { label.clone() };
             let played = match play(policy, &scene, &mut facts, now) {
@@ -151,6 +144,19 @@ fn run_steps(
     }
 }
 
+/// What a step does not say is as in its case.
+fn scene(document: &CasesDocument, case: &CaseDocument, step: &StepDocument) -> Scene {
+    Scene {
+        request: step.request.as_ref().or(case.request.as_ref()).cloned().unwrap_or_default(),
+        token: step.token.as_ref().or(case.token.as_ref()).cloned(),
+        api_key: step.api_key.as_ref().or(case.api_key.as_ref()).cloned(),
+        store: step.store.or(case.store).unwrap_or_default(),
+        members: document.members.clone(),
+        api_keys: document.api_keys.clone(),
+        clock: None,
+    }
+}
+
 /// A scene that was played: the decision and how it came about.
 #[derive(Debug)]
 pub struct Played {
@@ -167,22 +173,32 @@ pub struct Played {
 /// # Errors
 /// What in the scene makes no sense: an unknown member, an address that is none.
 pub fn play(policy: &Snapshot, scene: &Scene, facts: &mut WrittenFacts, now: Timestamp) -> Result<Played, String> {
+    let view = request(policy, scene, facts, now)?;
+    let mut trace = Trace::recording();
+    let decision = immediately(decide(policy, &view, facts, now, &mut trace)).ok_or("written facts never wait")?;
+    Ok(Played { view, decision, steps: trace.steps().to_vec() })
+}
+
+/// The request of a scene, whose facts `facts` takes over.
+fn request(
+    policy: &Snapshot,
+    scene: &Scene,
+    facts: &mut WrittenFacts,
+    now: Timestamp,
+) -> Result<Result<RequestView, Malformed>, String> {
     let headers = facts.prepare(policy, scene, now)?;
     let request = &scene.request;
     let lines = headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
     let peer = request.peer.as_deref().unwrap_or(document::PEER);
     let peer = peer.parse().map_err(|_| format!("peer: `{peer}` is not an address"))?;
-    let view = RequestView::read(&RawRequest {
+    Ok(RequestView::read(&RawRequest {
         id: "case",
         method: request.method.as_deref().unwrap_or(if request.preflight.is_some() { "OPTIONS" } else { "GET" }),
         host: request.host.as_deref().unwrap_or(document::HOST),
         path: &request.path,
         headers: lines,
         peer: Some(peer),
-    });
-    let mut trace = Trace::recording();
-    let decision = immediately(decide(policy, &view, facts, now, &mut trace)).ok_or("written facts never wait")?;
-    Ok(Played { view, decision, steps: trace.steps().to_vec() })
+    }))
 }
 
 /// The outcome in one word, the status, and the reason.

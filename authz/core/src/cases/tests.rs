@@ -1,3 +1,5 @@
+mod decision_log;
+
 use super::*;
 use crate::policy::{Overrides, compile, diagnostic::render};
 
