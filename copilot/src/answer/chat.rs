@@ -254,7 +254,7 @@ mod tests {
             Language::Spanish,
             Language::Swedish,
         ];
-        let mut seen = std::collections::HashSet::new();
+        let mut seen = HashSet::new();
         for language in languages {
             for talk in [SmallTalk::Greeting, SmallTalk::Assistant, SmallTalk::Nonsense] {
                 assert!(seen.insert(reply(talk, language)), "{language}: {talk:?}");
