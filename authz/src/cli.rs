@@ -6,7 +6,6 @@ pub mod api_key;
 pub mod check;
 pub mod database;
 pub mod drain;
-pub mod environment;
 pub mod explain;
 pub mod migrate;
 pub mod replay;
@@ -15,7 +14,8 @@ pub mod token;
 
 use std::{io::Write, process::ExitCode};
 
-use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{Parser, Subcommand};
+use docsgate_service::environment::{self, Renamed};
 
 use crate::{config::ServeConfig, serve};
 
@@ -27,11 +27,13 @@ pub struct Cli {
     command: Command,
 }
 
+/// Variables of authz that have another name now.
+const RENAMED: [Renamed; 1] = [Renamed { old: "DATABASE_LISTEN_URL", new: "DOCSGATE_DATABASE_LISTEN_URL" }];
+
 impl Cli {
     /// The command line and the environment of this process. Ends it with a message and exit code 2 where they are wrong.
     pub fn read() -> Self {
-        let matches = environment::without_empty(Self::command()).get_matches();
-        Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+        environment::read(&RENAMED)
     }
 }
 

@@ -3,9 +3,9 @@
 use std::{fmt, net::SocketAddr, path::PathBuf, str::FromStr};
 
 use clap::{ArgAction, Args};
-use docsgate_service::logs::LogFormat;
+use docsgate_service::{environment::switch, logs::LogFormat};
 
-use crate::{cli::UsageError, cli::environment::switch, decision_log::DecisionLogConfig, serve::tls::TlsFiles};
+use crate::{cli::UsageError, decision_log::DecisionLogConfig, serve::tls::TlsFiles};
 
 /// Settings of `authz serve`, from flags and the environment.
 #[derive(Debug, Clone, Args)]
@@ -30,7 +30,7 @@ pub struct ServeConfig {
     #[arg(long, env = "DOCSGATE_DATABASE_URL_FILE", value_name = "FILE", conflicts_with = "database_url")]
     pub database_url_file: Option<PathBuf>,
     /// Postgres for LISTEN, directly: for a database URL that leads through a pooler in transaction mode.
-    #[arg(long, env = "DATABASE_LISTEN_URL", value_name = "URL", hide_env_values = true)]
+    #[arg(long, env = "DOCSGATE_DATABASE_LISTEN_URL", value_name = "URL", hide_env_values = true)]
     pub database_listen_url: Option<String>,
     /// File that holds the URL for LISTEN.
     #[arg(

@@ -52,9 +52,9 @@ pub async fn run(config: ServeConfig) -> Result<()> {
         url.map(|url| DatabaseUrls::parse(&url).map_err(|fault| UsageError(format!("{name}: {fault}")))).transpose()
     };
     let database = urls(config.database_url()?, "DATABASE_URL")?;
-    let listen = urls(config.database_listen_url()?, "DATABASE_LISTEN_URL")?;
+    let listen = urls(config.database_listen_url()?, "DOCSGATE_DATABASE_LISTEN_URL")?;
     if listen.is_some() && database.is_none() {
-        return Err(UsageError("DATABASE_LISTEN_URL is set, but no DATABASE_URL to read from".into()).into());
+        return Err(UsageError("DOCSGATE_DATABASE_LISTEN_URL is set, but no DATABASE_URL to read from".into()).into());
     }
     let policy = PolicySource::load(&config.policy, &mut registry).map_err(UsageError)?;
     let snapshot = policy.current();

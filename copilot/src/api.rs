@@ -2,7 +2,6 @@
 
 pub mod admin;
 pub mod chat;
-pub mod problem;
 pub mod room;
 pub mod search;
 pub mod stream;
@@ -26,10 +25,10 @@ use crate::{
     grant_guard::{Granted, Guard, RequestId, guard},
     index::reader::LoadedIndex,
     metrics::Metrics,
+    problem::Problem,
     search::{Synonyms, Tuning},
     unanswered::Unanswered,
 };
-use problem::Problem;
 
 /// Media type of answers: fields are only ever added under one version.
 pub const MEDIA_TYPE: &str = "application/json; v=1";

@@ -9,6 +9,7 @@ pub mod values;
 use std::{io::Write, process::ExitCode};
 
 use clap::{Parser, Subcommand};
+use docsgate_service::environment::{self, Renamed};
 
 /// Grounded answers from documentation.
 #[derive(Debug, Parser)]
@@ -16,6 +17,36 @@ use clap::{Parser, Subcommand};
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
+}
+
+/// Variables of copilot that have another name now.
+const RENAMED: [Renamed; 18] = [
+    Renamed { old: "COPILOT_LISTEN", new: "DOCSGATE_COPILOT_LISTEN" },
+    Renamed { old: "COPILOT_ADMIN_LISTEN", new: "DOCSGATE_COPILOT_ADMIN_LISTEN" },
+    Renamed { old: "COPILOT_METRICS_LISTEN", new: "DOCSGATE_COPILOT_METRICS_LISTEN" },
+    Renamed { old: "COPILOT_GRPC_LISTEN", new: "DOCSGATE_COPILOT_GRPC_LISTEN" },
+    Renamed { old: "COPILOT_CORPORA", new: "DOCSGATE_COPILOT_CORPORA" },
+    Renamed { old: "COPILOT_INSECURE_NO_GRANT", new: "DOCSGATE_COPILOT_INSECURE_NO_GRANT" },
+    Renamed { old: "COPILOT_CACHE_DIR", new: "DOCSGATE_COPILOT_CACHE_DIR" },
+    Renamed { old: "COPILOT_CACHE_SIZE", new: "DOCSGATE_COPILOT_CACHE_SIZE" },
+    Renamed { old: "COPILOT_VERIFY_KEY_FILE", new: "DOCSGATE_COPILOT_VERIFY_KEY_FILE" },
+    Renamed { old: "COPILOT_ALLOW_UNSIGNED", new: "DOCSGATE_COPILOT_ALLOW_UNSIGNED" },
+    Renamed { old: "COPILOT_MIN_SEQUENCE", new: "DOCSGATE_COPILOT_MIN_SEQUENCE" },
+    Renamed { old: "COPILOT_SYNONYMS", new: "DOCSGATE_COPILOT_SYNONYMS" },
+    Renamed { old: "COPILOT_CONFIDENCE", new: "DOCSGATE_COPILOT_CONFIDENCE" },
+    Renamed { old: "COPILOT_POLL_SECONDS", new: "DOCSGATE_COPILOT_POLL_SECONDS" },
+    Renamed { old: "COPILOT_SEARCH_MEMORY", new: "DOCSGATE_COPILOT_SEARCH_MEMORY" },
+    Renamed { old: "COPILOT_UNANSWERED", new: "DOCSGATE_COPILOT_UNANSWERED" },
+    Renamed { old: "COPILOT_READY_FILE", new: "DOCSGATE_COPILOT_READY_FILE" },
+    Renamed { old: "COPILOT_LOG_FORMAT", new: "DOCSGATE_COPILOT_LOG_FORMAT" },
+];
+
+impl Cli {
+    /// The command line and the environment of this process. Ends it with a message and exit code 2 where they are wrong.
+    #[must_use]
+    pub fn read() -> Self {
+        environment::read(&RENAMED)
+    }
 }
 
 #[derive(Debug, Subcommand)]

@@ -10,7 +10,7 @@ use axum::{
 };
 use docsgate_grant::{Binding, Keys, verify};
 
-use crate::api::{App, problem::Problem};
+use crate::{api::App, problem::Problem};
 
 /// Header that carries the grant.
 pub const HEADER: &str = "x-docsgate-grant";

@@ -8,6 +8,7 @@ pub mod eval;
 pub mod grant_guard;
 pub mod index;
 pub mod metrics;
+pub mod problem;
 pub mod rpc;
 pub mod search;
 pub mod serve;

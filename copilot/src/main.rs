@@ -2,8 +2,6 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
 fn main() -> ExitCode {
-    copilot::cli::main(copilot::cli::Cli::parse())
+    copilot::cli::main(copilot::cli::Cli::read())
 }

@@ -80,7 +80,7 @@ const WORK: [f64; 7] = [1e3, 1e4, 5e4, 2e5, 4e5, 1e6, 2e6];
 impl Default for Metrics {
     fn default() -> Self {
         let metrics = Self {
-            registry: Registry::with_prefix("copilot"),
+            registry: Registry::with_prefix("docsgate_copilot"),
             requests: Family::default(),
             seconds: Family::new_with_constructor(|| Histogram::new(SECONDS)),
             grants: Counter::default(),

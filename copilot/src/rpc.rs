@@ -17,35 +17,22 @@ use docsgate_proto::copilot::v1::{
 };
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
-use tonic::{Code, Request, Response, Status, service::Routes};
+use tonic::{Request, Response, Status, service::Routes};
 
 use crate::{
     api::{
         self, App,
         chat::{Question, Turn},
-        problem::Problem,
         search::{Asked, find},
     },
     grant_guard::{Granted, RequestId, now},
+    problem::Problem,
 };
 
 /// Largest message that is read.
 const MAX_MESSAGE_BYTES: usize = api::MAX_BODY_BYTES;
 
 struct Service(App);
-
-impl From<Problem> for Status {
-    fn from(problem: Problem) -> Self {
-        let code = match problem.status.as_u16() {
-            400 | 413 => Code::InvalidArgument,
-            403 => Code::PermissionDenied,
-            429 => Code::ResourceExhausted,
-            503 => Code::Unavailable,
-            _ => Code::Internal,
-        };
-        Self::new(code, problem.detail)
-    }
-}
 
 impl From<api::Provenance> for Provenance {
     fn from(from: api::Provenance) -> Self {

@@ -1,7 +1,8 @@
 //! What both programs are as processes, apart from what they do: how they log, where their spans go, which build they are,
-//! how they say that they are up, how they end, how long they wait between two attempts, and who may use the listeners beside
-//! the one that serves.
+//! how they say that they are up, how they end, how long they wait between two attempts, what environment variables mean, and
+//! who may use the listeners beside the one that serves.
 
+pub mod environment;
 pub mod logs;
 pub mod operators;
 pub mod pauses;

@@ -15,6 +15,15 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
+/// A status, and the last part of the problem's URN.
+pub type ProblemType = (StatusCode, &'static str);
+
+const NOT_FOUND: ProblemType = (StatusCode::NOT_FOUND, "not_found");
+const FOREIGN_REQUEST: ProblemType = (StatusCode::FORBIDDEN, "foreign_request");
+
+/// What these listeners refuse with.
+pub const PROBLEM_TYPES: [ProblemType; 2] = [NOT_FOUND, FOREIGN_REQUEST];
+
 /// The operators' listener: `probes`, and `operators` for requests that come neither from a page nor by a foreign name.
 /// `bound` is the address that the listener has.
 pub fn listener(probes: Router, operators: Router, bound: SocketAddr) -> Router {
@@ -28,13 +37,13 @@ pub fn metrics_listener(probes: Router) -> Router {
 }
 
 async fn not_found() -> Response {
-    problem(StatusCode::NOT_FOUND, "not_found", "Not found", "This listener has no such path.")
+    problem(NOT_FOUND, "Not found", "This listener has no such path.")
 }
 
 async fn refuse_foreign(State(bound): State<SocketAddr>, request: Request, next: Next) -> Response {
     match foreign(request.headers(), bound) {
         None => next.run(request).await,
-        Some(detail) => problem(StatusCode::FORBIDDEN, "foreign_request", "Not from an operator", detail),
+        Some(detail) => problem(FOREIGN_REQUEST, "Not from an operator", detail),
     }
 }
 
@@ -64,7 +73,7 @@ fn is_own(host: &str, bound: IpAddr) -> bool {
     })
 }
 
-fn problem(status: StatusCode, kind: &str, title: &str, detail: &str) -> Response {
+fn problem((status, kind): ProblemType, title: &str, detail: &str) -> Response {
     let body = serde_json::json!({
         "type": format!("urn:docsgate:problem:{kind}"), "title": title, "status": status.as_u16(), "detail": detail,
     });

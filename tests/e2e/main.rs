@@ -33,6 +33,7 @@ mod monitoring;
 mod paths;
 mod policy;
 mod portal;
+mod problems;
 mod protocol;
 mod release;
 mod runbooks;

@@ -49,7 +49,7 @@ fn expressions() -> Vec<(String, String)> {
 /// Names of our metrics in an expression.
 fn names(expression: &str) -> impl Iterator<Item = &str> {
     let words = expression.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
-    words.filter(|word| word.starts_with("docsgate_authz_") || word.starts_with("copilot_"))
+    words.filter(|word| word.starts_with("docsgate_authz_") || word.starts_with("docsgate_copilot_"))
 }
 
 /// The real Prometheus, scraping both admin listeners every second.

@@ -121,17 +121,17 @@ topologySpreadConstraints:
     - {{ . | quote }}
     {{- end }}
   env:
-    - {name: COPILOT_LISTEN, value: "{{ $listen }}:8081"}
-    - {name: COPILOT_GRPC_LISTEN, value: "{{ $listen }}:8082"}
+    - {name: DOCSGATE_COPILOT_LISTEN, value: "{{ $listen }}:8081"}
+    - {name: DOCSGATE_COPILOT_GRPC_LISTEN, value: "{{ $listen }}:8082"}
     # What readers asked in vain is the operators': loopback. Prometheus and the kubelet have another listener.
-    - {name: COPILOT_ADMIN_LISTEN, value: "127.0.0.1:9903"}
-    - {name: COPILOT_METRICS_LISTEN, value: "0.0.0.0:9905"}
+    - {name: DOCSGATE_COPILOT_ADMIN_LISTEN, value: "127.0.0.1:9903"}
+    - {name: DOCSGATE_COPILOT_METRICS_LISTEN, value: "0.0.0.0:9905"}
     - {name: DOCSGATE_GRANT_KEY_FILE, value: /etc/docsgate/grant/grant.keys}
     {{- if .Values.copilot.verifyKeySecret }}
-    - {name: COPILOT_VERIFY_KEY_FILE, value: /etc/docsgate/verify/key}
+    - {name: DOCSGATE_COPILOT_VERIFY_KEY_FILE, value: /etc/docsgate/verify/key}
     {{- end }}
     {{- if .Values.copilot.allowUnsigned }}
-    - {name: COPILOT_ALLOW_UNSIGNED, value: "true"}
+    - {name: DOCSGATE_COPILOT_ALLOW_UNSIGNED, value: "true"}
     {{- end }}
     {{- include "docsgate.tracingEnv" . | indent 4 }}
     {{- with .Values.copilot.env }}

@@ -11,10 +11,11 @@ use axum::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{App, MAX_BODY_BYTES, Provenance, check_accept, json, problem::Problem, stream};
+use super::{App, MAX_BODY_BYTES, Provenance, check_accept, json, stream};
 use crate::{
     answer::{self, Answer, AnswerKind},
     grant_guard::{Granted, RequestId, now},
+    problem::Problem,
     search::{self, MAX_QUERY_BYTES, query},
     unanswered::Kind,
 };

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::problem::Problem;
+use crate::problem::Problem;
 
 /// Longest that a reader waits for room.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -59,7 +59,7 @@ mod tests {
         let first = room.take(60 * UNIT).await.unwrap();
         let second = room.take(40 * UNIT).await.unwrap();
         let refused = room.take(1).await.unwrap_err();
-        assert_eq!((refused.status.as_u16(), refused.retry_after), (503, Some(1)));
+        assert_eq!((refused.kind.status().as_u16(), refused.retry_after), (503, Some(1)));
         drop(first);
         drop(room.take(50 * UNIT).await.unwrap());
         drop(second);

@@ -8,10 +8,11 @@ use axum::{
 };
 use serde::Serialize;
 
-use super::{App, Provenance, check_accept, json, problem::Problem};
+use super::{App, Provenance, check_accept, json};
 use crate::{
     grant_guard::{Granted, RequestId, now},
     index::reader::OpenFault,
+    problem::Problem,
     search::{self, Correction, Found, Hit, MAX_QUERY_BYTES, Request},
     unanswered::Kind,
 };

@@ -13,8 +13,8 @@ use axum::{
 use serde::Serialize;
 use serde_json::json;
 
-use super::{chat::AnswerBody, problem::Problem};
-use crate::grant_guard::Granted;
+use super::chat::AnswerBody;
+use crate::{grant_guard::Granted, problem::Problem};
 
 /// Streams that are open, per caller.
 #[derive(Debug, Clone)]

@@ -153,7 +153,7 @@ async fn without_a_grant_for_this_request_nothing_is_served() {
     let plain = request("GET", path, "").body(Body::empty()).unwrap();
     let (status, kind, body) = send(&app, plain).await;
     assert_eq!((status, kind.as_str()), (403, "application/problem+json"));
-    assert_eq!((&body["type"], &body["request_id"]), (&"urn:docsgate:problem:grant-required".into(), &"rid".into()));
+    assert_eq!((&body["type"], &body["request_id"]), (&"urn:docsgate:problem:grant_required".into(), &"rid".into()));
     let mut other = granted("GET", path, &["public"], "");
     *other.uri_mut() = "/api/docs-search?q=other".parse().unwrap();
     assert_eq!(send(&app, other).await.0, 403);
@@ -263,6 +263,6 @@ async fn readiness_and_metrics_tell_the_state() {
     assert!(app.shelf.put(index("public", &[chunk("https://d/", "D", "words")])));
     assert_eq!(admin("/readyz").await.0, 200);
     let (_, text) = admin("/metrics").await;
-    assert!(text.contains(r#"copilot_index_info{corpus="public",version="1"} 1"#), "{text}");
-    assert!(text.contains(r#"copilot_requests_total{route="search",status="503"} 1"#), "{text}");
+    assert!(text.contains(r#"docsgate_copilot_index_info{corpus="public",version="1"} 1"#), "{text}");
+    assert!(text.contains(r#"docsgate_copilot_requests_total{route="search",status="503"} 1"#), "{text}");
 }

@@ -5,7 +5,10 @@ use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf, time::Duration}
 use anyhow::Context as _;
 use clap::ArgAction;
 use docsgate_grant::Keys;
-use docsgate_service::logs::{self, LogFormat};
+use docsgate_service::{
+    environment,
+    logs::{self, LogFormat},
+};
 
 use super::{Failure, values};
 use crate::{
@@ -20,57 +23,59 @@ use crate::{
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Address of the public listener; Envoy connects to it.
-    #[arg(long, env = "COPILOT_LISTEN", default_value = "127.0.0.1:8081")]
+    #[arg(long, env = "DOCSGATE_COPILOT_LISTEN", default_value = "127.0.0.1:8081")]
     listen: SocketAddr,
     /// Address of the operators' listener: /unanswered, beside /metrics, /healthz and /readyz. Whoever reaches it sees what
     /// readers asked.
-    #[arg(long, env = "COPILOT_ADMIN_LISTEN", default_value = "127.0.0.1:9903")]
+    #[arg(long, env = "DOCSGATE_COPILOT_ADMIN_LISTEN", default_value = "127.0.0.1:9903")]
     admin_listen: SocketAddr,
     /// Address of a listener for /metrics, /healthz and /readyz alone; without it there is none.
-    #[arg(long, env = "COPILOT_METRICS_LISTEN")]
+    #[arg(long, env = "DOCSGATE_COPILOT_METRICS_LISTEN")]
     metrics_listen: Option<SocketAddr>,
     /// Address of the gRPC listener; without it there is none.
-    #[arg(long, env = "COPILOT_GRPC_LISTEN")]
+    #[arg(long, env = "DOCSGATE_COPILOT_GRPC_LISTEN")]
     grpc_listen: Option<SocketAddr>,
     /// A corpus and where its artifact is: NAME=SOURCE, a file, a folder or s3://BUCKET/PREFIX that was published to, or an
     /// https address; repeatable, separated by semicolons in the environment.
-    #[arg(long = "corpus", env = "COPILOT_CORPORA", value_delimiter = ';', required = true, action = ArgAction::Append)]
+    #[arg(long = "corpus", env = "DOCSGATE_COPILOT_CORPORA", value_delimiter = ';', required = true, action = ArgAction::Append)]
     corpora: Vec<String>,
     /// Keys that grants are signed with: lines KID:BASE64SECRET.
     #[arg(long, env = "DOCSGATE_GRANT_KEY_FILE", value_parser = values::path)]
     grant_key_file: Option<PathBuf>,
     /// Development only: serve without grants.
-    #[arg(long, env = "COPILOT_INSECURE_NO_GRANT", value_name = "BOOL", value_parser = values::switch,
+    #[arg(long, env = "DOCSGATE_COPILOT_INSECURE_NO_GRANT", value_name = "BOOL",
+          value_parser = environment::switch("DOCSGATE_COPILOT_INSECURE_NO_GRANT"),
           action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true")]
     insecure_no_grant: bool,
     /// Corpora that are served without grants, best first; `public` unless said otherwise.
     #[arg(long, value_delimiter = ',')]
     insecure_corpora: Vec<String>,
     /// Folder that artifacts are unpacked to; nothing is written elsewhere.
-    #[arg(long, env = "COPILOT_CACHE_DIR", value_parser = values::path)]
+    #[arg(long, env = "DOCSGATE_COPILOT_CACHE_DIR", value_parser = values::path)]
     cache_dir: Option<PathBuf>,
     /// Most bytes of unpacked artifacts in that folder, such as 4GiB.
-    #[arg(long, env = "COPILOT_CACHE_SIZE", default_value = "4GiB", value_parser = values::size)]
+    #[arg(long, env = "DOCSGATE_COPILOT_CACHE_SIZE", default_value = "4GiB", value_parser = values::size)]
     cache_size: u64,
     /// Ed25519 public key; artifacts must be signed with its private key.
-    #[arg(long, env = "COPILOT_VERIFY_KEY_FILE", value_parser = values::path)]
+    #[arg(long, env = "DOCSGATE_COPILOT_VERIFY_KEY_FILE", value_parser = values::path)]
     verify_key: Option<PathBuf>,
     /// Serve artifacts and follow pointers that nobody has vouched for, in place of --verify-key.
-    #[arg(long, env = "COPILOT_ALLOW_UNSIGNED", value_name = "BOOL", value_parser = values::switch,
+    #[arg(long, env = "DOCSGATE_COPILOT_ALLOW_UNSIGNED", value_name = "BOOL",
+          value_parser = environment::switch("DOCSGATE_COPILOT_ALLOW_UNSIGNED"),
           action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true")]
     allow_unsigned: bool,
     /// Least sequence number that a pointer may have: CORPUS=N, so that a pod without a past follows no old one;
     /// repeatable, separated by semicolons in the environment.
-    #[arg(long, env = "COPILOT_MIN_SEQUENCE", value_name = "CORPUS=N", value_delimiter = ';', action = ArgAction::Append)]
+    #[arg(long, env = "DOCSGATE_COPILOT_MIN_SEQUENCE", value_name = "CORPUS=N", value_delimiter = ';', action = ArgAction::Append)]
     min_sequence: Vec<String>,
     /// Words that mean the same: one group a line, separated by commas.
-    #[arg(long, env = "COPILOT_SYNONYMS", value_parser = values::path)]
+    #[arg(long, env = "DOCSGATE_COPILOT_SYNONYMS", value_parser = values::path)]
     synonyms: Option<PathBuf>,
     /// Least probability, from 0 to 1, with which a question is answered: higher says "not in the docs" more often.
-    #[arg(long, env = "COPILOT_CONFIDENCE", default_value_t = THRESHOLD, value_parser = values::probability)]
+    #[arg(long, env = "DOCSGATE_COPILOT_CONFIDENCE", default_value_t = THRESHOLD, value_parser = values::probability)]
     confidence: f32,
     /// Seconds between two looks at a source.
-    #[arg(long, env = "COPILOT_POLL_SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    #[arg(long, env = "DOCSGATE_COPILOT_POLL_SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     poll_seconds: u64,
     /// Answers that may be streamed to one member at a time.
     #[arg(long, default_value_t = 4)]
@@ -79,16 +84,16 @@ pub struct Args {
     #[arg(long, default_value_t = 256)]
     streams_anonymous: usize,
     /// Memory that all searches under way may take together, such as 128MiB; beyond it requests wait, then get 503.
-    #[arg(long, env = "COPILOT_SEARCH_MEMORY", default_value = "128MiB", value_parser = values::size)]
+    #[arg(long, env = "DOCSGATE_COPILOT_SEARCH_MEMORY", default_value = "128MiB", value_parser = values::size)]
     search_memory: u64,
     /// Unanswered questions that are kept in memory for `copilot report unanswered`; 0 keeps none.
-    #[arg(long, env = "COPILOT_UNANSWERED", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(..=10_000))]
+    #[arg(long, env = "DOCSGATE_COPILOT_UNANSWERED", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(..=10_000))]
     unanswered: u32,
     /// Written with process id and addresses once all listeners are bound.
-    #[arg(long, env = "COPILOT_READY_FILE", value_parser = values::path)]
+    #[arg(long, env = "DOCSGATE_COPILOT_READY_FILE", value_parser = values::path)]
     ready_file: Option<PathBuf>,
     /// Form of the log.
-    #[arg(long, env = "COPILOT_LOG_FORMAT", value_enum, default_value_t = LogFormat::Json)]
+    #[arg(long, env = "DOCSGATE_COPILOT_LOG_FORMAT", value_enum, default_value_t = LogFormat::Json)]
     log_format: LogFormat,
 }
 

@@ -2,18 +2,6 @@
 
 use std::{collections::BTreeMap, fmt, path::PathBuf};
 
-/// A yes or no. The value decides, never that there is one: a variable that says `false`, or nothing, is a no.
-///
-/// # Errors
-/// A sentence with what was expected.
-pub fn switch(text: &str) -> Result<bool, String> {
-    match text.trim().to_ascii_lowercase().as_str() {
-        "true" | "yes" | "on" | "1" => Ok(true),
-        "false" | "no" | "off" | "0" | "" => Ok(false),
-        _ => Err("expected true or false".to_owned()),
-    }
-}
-
 /// A number from 0 to 1.
 ///
 /// # Errors
@@ -41,7 +29,7 @@ pub fn size(text: &str) -> Result<u64, String> {
     bytes.ok_or_else(|| "expected a size such as 512MiB or 4GiB".to_owned())
 }
 
-/// A path, which an empty variable is not.
+/// A path, which an empty flag is not.
 ///
 /// # Errors
 /// When it is empty.
@@ -126,17 +114,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn values_decide() {
-        for no in ["", "false", "FALSE", "0", "no", "off", " false "] {
-            assert_eq!(switch(no), Ok(false), "{no}");
-        }
-        for yes in ["true", "True", "1", "yes", "on"] {
-            assert_eq!(switch(yes), Ok(true), "{yes}");
-        }
-        assert!(switch("maybe").is_err() && switch("2").is_err() && path("").is_err());
-    }
-
-    #[test]
     fn times_and_numbers_are_read_with_their_units() {
         assert_eq!(lifetime("90d"), Ok(Lifetime::Seconds(7_776_000)));
         assert_eq!(lifetime("45s"), Ok(Lifetime::Seconds(45)));
@@ -154,6 +131,6 @@ mod tests {
     #[test]
     fn sizes_have_units() {
         assert_eq!((size("1KiB"), size("4GiB")), (Ok(1024), Ok(4 << 30)));
-        assert!(size("0").is_err() && size("5 MB").is_err() && size("99999999999GiB").is_err());
+        assert!(path("").is_err() && size("0").is_err() && size("5 MB").is_err() && size("99999999999GiB").is_err());
     }
 }

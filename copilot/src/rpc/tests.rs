@@ -1,6 +1,6 @@
 use docsgate_grant::{Keys, mint};
 use docsgate_proto::copilot::v1::retrieval_client::RetrievalClient;
-use tonic::metadata::MetadataValue;
+use tonic::{Code, metadata::MetadataValue};
 
 use super::*;
 use crate::api::tests::{KEY, app};

@@ -53,7 +53,7 @@ impl From<SourceFault> for Refused {
             SourceFault::Unreachable { .. } => "unreadable",
             SourceFault::Pointer(PointerFault::Corrupt(_)) | SourceFault::Corrupt(_) => "corrupt",
             SourceFault::Pointer(PointerFault::Signature(_)) => "signature",
-            SourceFault::Pointer(PointerFault::Corpus { .. }) => "wrong-corpus",
+            SourceFault::Pointer(PointerFault::Corpus { .. }) => "wrong_corpus",
             SourceFault::TooLarge(_) => "refused",
         };
         Self { kind, reason: fault.to_string() }
@@ -127,7 +127,7 @@ fn kind(fault: &ArtifactFault) -> &'static str {
         ArtifactFault::Refused(_) => "refused",
         ArtifactFault::Signature(_) => "signature",
         ArtifactFault::Version(_) => "version",
-        ArtifactFault::Corpus { .. } => "wrong-corpus",
+        ArtifactFault::Corpus { .. } => "wrong_corpus",
     }
 }
 

@@ -360,7 +360,10 @@ async fn an_expired_or_old_pointer_is_followed_by_no_fresh_pod() {
     assert_eq!(state["ready"], true, "what is in service stays: {state}");
     assert_eq!(get(&search).await.0, 200);
     let metrics = reqwest::get(format!("{}/metrics", old.admin)).await.unwrap().text().await.unwrap();
-    assert!(metrics.contains(r#"copilot_artifact_refusals_total{corpus="public",reason="expired"} 1"#), "{metrics}");
+    assert!(
+        metrics.contains(r#"docsgate_copilot_artifact_refusals_total{corpus="public",reason="expired"} 1"#),
+        "{metrics}"
+    );
 
     let fresh = tempfile::tempdir().unwrap();
     let new = start_with(fresh.path(), &place, &verify, &[]);

@@ -82,7 +82,7 @@ async fn bad_artifacts_are_refused_and_the_last_good_one_serves_on() {
         until(&ready, |_, body| body["corpora"][0]["fault"].is_null()).await;
     }
     let metrics = reqwest::get(format!("{}/metrics", server.admin)).await.unwrap().text().await.unwrap();
-    let refused = r#"copilot_artifact_refusals_total{corpus="public",reason="wrong-corpus"} 1"#;
+    let refused = r#"docsgate_copilot_artifact_refusals_total{corpus="public",reason="wrong_corpus"} 1"#;
     assert!(metrics.contains(refused), "{metrics}");
 }
 

@@ -1,4 +1,4 @@
-//! `COPILOT_INSECURE_NO_GRANT=false` once turned the guard off, because the variable was there. Its value decides.
+//! `DOCSGATE_COPILOT_INSECURE_NO_GRANT=false` once turned the guard off, because the variable was there. Its value decides.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -11,7 +11,7 @@ use reqwest::blocking::Response;
 
 use crate::gate::{SITE, client, data, eventually, open_folder};
 
-const VARIABLE: &str = "COPILOT_INSECURE_NO_GRANT";
+const VARIABLE: &str = "DOCSGATE_COPILOT_INSECURE_NO_GRANT";
 const NO: [&str; 6] = ["false", "FALSE", "0", "no", "off", ""];
 
 /// An index, and the keys that copilot needs.
@@ -69,7 +69,7 @@ impl Desk {
 fn refused_without_grant(response: Response) {
     let status = response.status();
     let text = response.text().unwrap();
-    assert!(status == 403 && text.contains("urn:docsgate:problem:grant-required"), "{status} {text}");
+    assert!(status == 403 && text.contains("urn:docsgate:problem:grant_required"), "{status} {text}");
 }
 
 fn program() -> PathBuf {
@@ -116,18 +116,50 @@ fn unsigned_artifacts_and_empty_paths_open_nothing() {
         (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
     };
     for value in NO {
-        let (code, said) = start(&without("--verify-key"), "COPILOT_ALLOW_UNSIGNED", value);
+        let (code, said) = start(&without("--verify-key"), "DOCSGATE_COPILOT_ALLOW_UNSIGNED", value);
         assert_eq!(code, Some(2), "{said}");
         assert!(said.contains("--verify-key is missing") && said.contains("--allow-unsigned"), "{said}");
     }
-    let settings = [
-        ("--verify-key", "COPILOT_VERIFY_KEY_FILE"),
-        ("--grant-key-file", "DOCSGATE_GRANT_KEY_FILE"),
-        ("--cache-dir", "COPILOT_CACHE_DIR"),
-    ];
-    for (flag, variable) in settings {
+    // An empty variable is one that is not set; an empty flag is a mistake.
+    let keys = [("--verify-key", "DOCSGATE_COPILOT_VERIFY_KEY_FILE"), ("--grant-key-file", "DOCSGATE_GRANT_KEY_FILE")];
+    for (flag, variable) in keys {
         let (code, said) = start(&without(flag), variable, "");
         assert_eq!(code, Some(2), "{variable}: {said}");
-        assert!(said.contains("expected a path"), "{variable}: {said}");
+        assert!(said.contains(&format!("{flag} is missing")), "{variable}: {said}");
     }
+    for flag in ["--verify-key", "--grant-key-file", "--cache-dir"] {
+        let mut flags = without(flag);
+        flags.push(format!("{flag}="));
+        let (code, said) = start(&flags, "UNUSED", "");
+        assert_eq!(code, Some(2), "{flag}: {said}");
+        assert!(said.contains("expected a path"), "{flag}: {said}");
+    }
+}
+
+/// A name that was given up would otherwise drop a switch, or a key, without a word.
+#[test]
+fn a_variable_by_its_old_name_stops_the_start_and_is_told_the_new_one() {
+    let desk = Desk::new();
+    let start = |program: &str, flags: &[String], set: &[(&str, &str)]| {
+        let mut command = Command::new(paths::binary(program).unwrap());
+        let output = command.args(flags).envs(set.iter().copied()).output().unwrap();
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    for (old, new) in [
+        ("COPILOT_ALLOW_UNSIGNED", "DOCSGATE_COPILOT_ALLOW_UNSIGNED"),
+        ("COPILOT_VERIFY_KEY_FILE", "DOCSGATE_COPILOT_VERIFY_KEY_FILE"),
+        ("COPILOT_METRICS_LISTEN", "DOCSGATE_COPILOT_METRICS_LISTEN"),
+    ] {
+        for flags in [desk.flags(true), vec!["serve".to_owned()]] {
+            let (code, said) = start("copilot", &flags, &[(old, "false")]);
+            assert_eq!(code, Some(2), "{old}: {said}");
+            assert!(said.contains(&format!("{old} is now {new}")), "{old}: {said}");
+        }
+    }
+    let (code, said) = start("authz", &["serve".to_owned()], &[("DATABASE_LISTEN_URL", "postgres://x")]);
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("DATABASE_LISTEN_URL is now DOCSGATE_DATABASE_LISTEN_URL"), "{said}");
+    // Kubernetes sets variables for every service: names that were never ours mean nothing.
+    let help = start("copilot", &["--version".to_owned()], &[("COPILOT_PORT", "tcp://10.0.0.1:80")]);
+    assert_eq!(help.0, Some(0), "{}", help.1);
 }

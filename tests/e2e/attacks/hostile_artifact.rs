@@ -36,7 +36,7 @@ fn hostile_artifacts_cost_little_memory_and_the_last_good_one_is_served() {
         env: Vec::new(),
     })
     .unwrap();
-    let version = metric_line(&copilot, "copilot_index_info{");
+    let version = metric_line(&copilot, "docsgate_copilot_index_info{");
 
     let hostile = folder.path().join("hostile.docsgate");
     for (name, artifact, expected) in artifacts(&next_edition(folder.path())) {
@@ -56,7 +56,7 @@ fn hostile_artifacts_cost_little_memory_and_the_last_good_one_is_served() {
         let state: serde_json::Value = state.json().unwrap();
         let fault = state["corpora"][0]["fault"].as_str().unwrap();
         assert!(fault.contains(expected), "{name}: {fault}");
-        assert_eq!(metric_line(&copilot, "copilot_index_info{"), version, "{name}");
+        assert_eq!(metric_line(&copilot, "docsgate_copilot_index_info{"), version, "{name}");
         let peak = peak_of(copilot.process.pid());
         assert!(peak < MOST_KIB, "{name}: serve took {peak} KiB");
     }
@@ -223,6 +223,6 @@ fn metric_line(copilot: &Copilot, name: &str) -> String {
 
 fn refusals(copilot: &Copilot) -> u64 {
     let text = metrics(copilot);
-    let lines = text.lines().filter(|line| line.starts_with("copilot_artifact_refusals_total{"));
+    let lines = text.lines().filter(|line| line.starts_with("docsgate_copilot_artifact_refusals_total{"));
     lines.map(|line| line.rsplit_once(' ').unwrap().1.parse::<u64>().unwrap()).sum()
 }

@@ -45,9 +45,11 @@ struct Work {
 }
 
 fn work(gate: &Gate, question: &str) -> Work {
-    let before = ["copilot_search_postings_sum", "copilot_search_terms_sum"].map(|name| metric(gate, name));
+    let before =
+        ["docsgate_copilot_search_postings_sum", "docsgate_copilot_search_terms_sum"].map(|name| metric(gate, name));
     let found = ok(gate.search(question).send().unwrap());
-    let [postings, terms] = ["copilot_search_postings_sum", "copilot_search_terms_sum"].map(|name| metric(gate, name));
+    let [postings, terms] =
+        ["docsgate_copilot_search_postings_sum", "docsgate_copilot_search_terms_sum"].map(|name| metric(gate, name));
     Work { postings: postings - before[0], terms: terms - before[1], truncated: found["truncated"] == true }
 }
 

@@ -50,7 +50,7 @@ pub(super) fn registered() -> BTreeSet<String> {
     });
     let copilot = fs::read_to_string(root.join("copilot/src/metrics.rs")).unwrap();
     for (at, mark) in copilot.match_indices("r.register(\"") {
-        names.insert(format!("copilot_{}", copilot[at + mark.len()..].split('"').next().unwrap()));
+        names.insert(format!("docsgate_copilot_{}", copilot[at + mark.len()..].split('"').next().unwrap()));
     }
     assert!(names.len() > 30);
     names
@@ -70,7 +70,7 @@ fn each_source(folder: &Path, take: &mut impl FnMut(&str)) {
 /// `docs/public/metrics.md`.
 pub(super) fn page(intro: &str, families: &[Family]) -> String {
     let mut text = intro.to_owned();
-    for (title, prefix) in [("authz", "docsgate_authz_"), ("copilot", "copilot_")] {
+    for (title, prefix) in [("authz", "docsgate_authz_"), ("copilot", "docsgate_copilot_")] {
         let _ = write!(text, "\n## {title}\n\n| metric | type | labels | |\n| --- | --- | --- | --- |\n");
         for family in families.iter().filter(|family| family.name.starts_with(prefix)) {
             let end = if family.kind == "counter" { "_total" } else { "" };
