@@ -11,24 +11,27 @@ use axum::{
     routing::{get, post},
 };
 use docsgate_service::operators;
-use prometheus_client::registry::Registry;
 use tokio_util::sync::CancellationToken;
 
-use crate::{audit::Audit, facts::Sources, policy_source::PolicySource};
+use crate::gate::Gate;
 
 /// What both listeners show.
 #[derive(Debug, Clone)]
 pub struct AdminState {
-    /// All metrics.
-    pub registry: Arc<Registry>,
-    /// The policy in force.
-    pub policy: Arc<PolicySource>,
-    /// Where facts come from.
-    pub sources: Arc<Sources>,
-    /// Recent decisions and the candidate.
-    pub audit: Audit,
+    /// The engine.
+    pub gate: Arc<Gate>,
     /// Whether the process is going away.
     pub drain: CancellationToken,
+}
+
+impl AdminState {
+    /// Whether this process should be asked.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn readiness(&self) -> Result<(), String> {
+        if self.drain.is_cancelled() { Err("draining".to_owned()) } else { self.gate.readiness() }
+    }
 }
 
 /// The operators' listener at `bound`. Decisions, limits and the policy are nobody's but theirs.
@@ -57,17 +60,8 @@ fn probes(state: AdminState) -> Router {
         .with_state(state)
 }
 
-/// Ready needs a policy and, unless the policy says otherwise, keys; never Postgres or Redis, which public documents
-/// do without.
-pub fn readiness(state: &AdminState) -> Result<(), String> {
-    if state.drain.is_cancelled() {
-        return Err("draining".to_owned());
-    }
-    state.sources.tokens.readiness(&state.policy.current())
-}
-
 async fn readyz(State(state): State<AdminState>) -> Response {
-    match readiness(&state) {
+    match state.readiness() {
         Ok(()) => "ready\n".into_response(),
         Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {reason}\n")).into_response(),
     }
@@ -75,7 +69,7 @@ async fn readyz(State(state): State<AdminState>) -> Response {
 
 async fn metrics(State(state): State<AdminState>) -> Response {
     let mut text = String::new();
-    match prometheus_client::encoding::text::encode(&mut text, &state.registry) {
+    match prometheus_client::encoding::text::encode(&mut text, &state.gate.registry) {
         Ok(()) => {
             let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
             ([(header::CONTENT_TYPE, kind)], text).into_response()
@@ -85,18 +79,18 @@ async fn metrics(State(state): State<AdminState>) -> Response {
 }
 
 async fn policy(State(state): State<AdminState>) -> Response {
-    Json(state.policy.status()).into_response()
+    Json(state.gate.policy.status()).into_response()
 }
 
 /// Looks at the files now; answers with what is in force after that.
 async fn reload(State(state): State<AdminState>) -> Response {
-    state.policy.reload().await;
-    Json(state.policy.status()).into_response()
+    state.gate.policy.reload().await;
+    Json(state.gate.policy.status()).into_response()
 }
 
 /// The most recent decisions, without their inputs.
 async fn decisions(State(state): State<AdminState>) -> Response {
-    let latest = state.audit.log.latest(100);
+    let latest = state.gate.audit.log.latest(100);
     let lines = latest.iter().map(|record| {
         serde_json::json!({
             "id": record.id, "time": record.time, "route": record.decision.route,
@@ -108,7 +102,7 @@ async fn decisions(State(state): State<AdminState>) -> Response {
 
 /// One recent decision, as the decision log has it.
 async fn decision(State(state): State<AdminState>, Path(id): Path<String>) -> Response {
-    match state.audit.log.recent(&id) {
+    match state.gate.audit.log.recent(&id) {
         Some(record) => Json(record.as_ref()).into_response(),
         None => (StatusCode::NOT_FOUND, "no such decision among the most recent ones\n").into_response(),
     }
@@ -116,7 +110,7 @@ async fn decision(State(state): State<AdminState>, Path(id): Path<String>) -> Re
 
 /// What the candidate policy would have decided differently.
 async fn candidate(State(state): State<AdminState>) -> Response {
-    match &state.audit.candidate {
+    match &state.gate.audit.candidate {
         Some(candidate) => Json(candidate.report()).into_response(),
         None => (StatusCode::NOT_FOUND, "no candidate: set --candidate-policy\n").into_response(),
     }
@@ -124,5 +118,5 @@ async fn candidate(State(state): State<AdminState>) -> Response {
 
 /// What limits have counted, and the keys that are counted most.
 async fn limits(State(state): State<AdminState>) -> Response {
-    Json(state.sources.limits.report()).into_response()
+    Json(state.gate.sources.limits.report()).into_response()
 }

@@ -1,21 +1,37 @@
-//! Process settings: addresses, files and URLs. What operators tune at run time is policy, not this.
+//! Process settings: addresses and files. What operators tune at run time is policy, not this.
 
-use std::{fmt, net::SocketAddr, path::PathBuf, str::FromStr};
+use std::{net::SocketAddr, path::PathBuf};
 
-use clap::{ArgAction, Args};
-use docsgate_service::{environment::switch, logs::LogFormat};
+use clap::Args;
+use docsgate_service::logs::LogFormat;
 
-use crate::{cli::UsageError, decision_log::DecisionLogConfig, serve::tls::TlsFiles};
+use crate::{
+    cli::UsageError,
+    front::{listener::Listen, profile::Profile, tls::TlsFiles},
+    gate::GateConfig,
+};
 
 /// Settings of `authz serve`, from flags and the environment.
 #[derive(Debug, Clone, Args)]
 pub struct ServeConfig {
-    /// Policy file, or a directory whose *.yaml files are merged.
-    #[arg(long, env = "DOCSGATE_POLICY", value_name = "PATH")]
-    pub policy: PathBuf,
-    /// Where Envoy asks: unix:PATH or ADDRESS:PORT.
+    /// What decides.
+    #[command(flatten)]
+    pub gate: GateConfig,
+    /// Where Envoy asks over gRPC: unix:PATH, ADDRESS:PORT, or none.
     #[arg(long, env = "DOCSGATE_AUTHZ_LISTEN", value_name = "ADDR", default_value = "unix:/run/docsgate/authz.sock")]
     pub listen: Listen,
+    /// Where proxies without gRPC ext_authz ask over HTTP: unix:PATH or ADDRESS:PORT.
+    #[arg(
+        long,
+        env = "DOCSGATE_AUTHZ_HTTP_LISTEN",
+        value_name = "ADDR",
+        default_value = "none",
+        hide_default_value = true
+    )]
+    pub http_listen: Listen,
+    /// How the proxy that asks over HTTP describes the original request. Only its headers are believed.
+    #[arg(long, env = "DOCSGATE_AUTHZ_HTTP_PROFILE", value_enum, value_name = "PROXY")]
+    pub http_profile: Option<Profile>,
     /// The operators' listener: decisions, limits, policy and its reload, beside metrics and probes. Whoever reaches it sees
     /// who asked what.
     #[arg(long, env = "DOCSGATE_AUTHZ_ADMIN_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:9902")]
@@ -23,53 +39,15 @@ pub struct ServeConfig {
     /// /metrics, /healthz and /readyz alone, for Prometheus and the kubelet; without it there is no such listener.
     #[arg(long, env = "DOCSGATE_AUTHZ_METRICS_LISTEN", value_name = "ADDR")]
     pub metrics_listen: Option<SocketAddr>,
-    /// Postgres, as a URL; several hosts separated by commas.
-    #[arg(long, env = "DATABASE_URL", value_name = "URL", hide_env_values = true)]
-    pub database_url: Option<String>,
-    /// File that holds the Postgres URL.
-    #[arg(long, env = "DOCSGATE_DATABASE_URL_FILE", value_name = "FILE", conflicts_with = "database_url")]
-    pub database_url_file: Option<PathBuf>,
-    /// Postgres for LISTEN, directly: for a database URL that leads through a pooler in transaction mode.
-    #[arg(long, env = "DOCSGATE_DATABASE_LISTEN_URL", value_name = "URL", hide_env_values = true)]
-    pub database_listen_url: Option<String>,
-    /// File that holds the URL for LISTEN.
-    #[arg(
-        long,
-        env = "DOCSGATE_DATABASE_LISTEN_URL_FILE",
-        value_name = "FILE",
-        conflicts_with = "database_listen_url"
-    )]
-    pub database_listen_url_file: Option<PathBuf>,
-    /// Redis or Valkey, for limits that all replicas share: redis[s]://[USER:PASSWORD@]HOST[:PORT][/DATABASE].
-    #[arg(long, env = "REDIS_URL", value_name = "URL", hide_env_values = true)]
-    pub redis_url: Option<String>,
-    /// File that holds the Redis URL.
-    #[arg(long, env = "DOCSGATE_REDIS_URL_FILE", value_name = "FILE", conflicts_with = "redis_url")]
-    pub redis_url_file: Option<PathBuf>,
-    /// Keys that sign grants: one or two lines KID:SECRET (base64, 256 bits or more), the current one first.
-    #[arg(long, env = "DOCSGATE_GRANT_KEY_FILE", value_name = "FILE")]
-    pub grant_key_file: PathBuf,
-    /// Accept JWKS over http (development).
-    #[arg(long, env = "DOCSGATE_ALLOW_HTTP_JWKS", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = false, action = ArgAction::Set, value_parser = switch("DOCSGATE_ALLOW_HTTP_JWKS"))]
-    pub allow_http_jwks: bool,
-    /// Time in which a decision must be made; Envoy's own time-out should be longer.
-    #[arg(long, env = "DOCSGATE_DEADLINE_MS", value_name = "MS", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=10_000))]
-    pub deadline_ms: u64,
-    /// Certificate chain (PEM) of a TCP listener; followed when it changes.
+    /// Certificate chain (PEM) of the TCP listeners that proxies ask at; followed when it changes.
     #[arg(long, env = "DOCSGATE_TLS_CERT_FILE", value_name = "FILE", requires = "tls_key_file")]
     pub tls_cert_file: Option<PathBuf>,
-    /// Private key (PEM) of a TCP listener.
+    /// Private key (PEM) of these listeners.
     #[arg(long, env = "DOCSGATE_TLS_KEY_FILE", value_name = "FILE", requires = "tls_cert_file")]
     pub tls_key_file: Option<PathBuf>,
-    /// Certificate authorities (PEM) of the clients that may ask: Envoy's.
+    /// Certificate authorities (PEM) of the clients that may ask: the proxy's.
     #[arg(long, env = "DOCSGATE_TLS_CLIENT_CA_FILE", value_name = "FILE", requires = "tls_cert_file")]
     pub tls_client_ca_file: Option<PathBuf>,
-    /// The decision log.
-    #[command(flatten)]
-    pub log: DecisionLogConfig,
-    /// A policy that is decided beside the one in force, without consequences: see /candidate on the admin listener.
-    #[arg(long, env = "DOCSGATE_CANDIDATE_POLICY", value_name = "PATH")]
-    pub candidate_policy: Option<PathBuf>,
     /// After SIGTERM: time for decisions under way.
     #[arg(long, env = "DOCSGATE_DRAIN_SECONDS", value_name = "S", default_value_t = 10)]
     pub drain_seconds: u64,
@@ -82,42 +60,38 @@ pub struct ServeConfig {
 }
 
 impl ServeConfig {
-    /// The Postgres URL, from the flag, the environment or a file.
+    /// Where proxies ask over HTTP and how, if they do.
     ///
     /// # Errors
-    /// [`UsageError`] when the file cannot be read.
-    pub fn database_url(&self) -> Result<Option<String>, UsageError> {
-        secret(self.database_url.as_deref(), self.database_url_file.as_ref(), "--database-url-file")
+    /// [`UsageError`] when one of the two settings is missing, or when nobody could ask at all.
+    pub fn http(&self) -> Result<Option<Profile>, UsageError> {
+        match (&self.http_listen, self.http_profile) {
+            (Listen::None, None) if self.listen == Listen::None => {
+                Err(UsageError("--listen none leaves nobody to ask: set --http-listen and --http-profile".into()))
+            }
+            (Listen::None, None) => Ok(None),
+            (Listen::None, Some(_)) => Err(UsageError("--http-profile is set, but not --http-listen".into())),
+            (_, None) => Err(UsageError(
+                "--http-listen needs --http-profile: nginx, traefik, caddy or envoy, whichever asks there".into(),
+            )),
+            (_, profile) => Ok(profile),
+        }
     }
 
-    /// The Postgres URL for LISTEN, from the flag, the environment or a file.
+    /// The files for TLS with these protocols inside, if TLS was asked for.
     ///
     /// # Errors
-    /// [`UsageError`] when the file cannot be read.
-    pub fn database_listen_url(&self) -> Result<Option<String>, UsageError> {
-        let file = self.database_listen_url_file.as_ref();
-        secret(self.database_listen_url.as_deref(), file, "--database-listen-url-file")
-    }
-
-    /// The Redis URL, from the flag, the environment or a file.
-    ///
-    /// # Errors
-    /// [`UsageError`] when the file cannot be read.
-    pub fn redis_url(&self) -> Result<Option<String>, UsageError> {
-        secret(self.redis_url.as_deref(), self.redis_url_file.as_ref(), "--redis-url-file")
-    }
-}
-
-impl ServeConfig {
-    /// The files of a TLS listener, if one was asked for.
-    ///
-    /// # Errors
-    /// [`UsageError`] when only some of the three are given: TLS without client certificates would let anybody ask.
-    pub fn tls_files(&self) -> Result<Option<TlsFiles>, UsageError> {
+    /// [`UsageError`] when only some of the three are given, as TLS without client certificates would let anybody ask, or
+    /// when there is no TCP listener that they are for.
+    pub fn tls_files(&self, alpn: &'static [&'static str]) -> Result<Option<TlsFiles>, UsageError> {
+        let is_tcp = |listen: &Listen| matches!(listen, Listen::Tcp(_));
         match (&self.tls_cert_file, &self.tls_key_file, &self.tls_client_ca_file) {
             (None, None, None) => Ok(None),
+            (Some(_), Some(_), Some(_)) if !is_tcp(&self.listen) && !is_tcp(&self.http_listen) => {
+                Err(UsageError("--tls-… is for a TCP listener; neither --listen nor --http-listen names one".into()))
+            }
             (Some(cert), Some(key), Some(client_ca)) => {
-                Ok(Some(TlsFiles { cert: cert.clone(), key: key.clone(), client_ca: client_ca.clone() }))
+                Ok(Some(TlsFiles { cert: cert.clone(), key: key.clone(), client_ca: client_ca.clone(), alpn }))
             }
             _ => Err(UsageError("TLS needs all of --tls-cert-file, --tls-key-file and --tls-client-ca-file".into())),
         }
@@ -135,40 +109,4 @@ pub(crate) fn secret(value: Option<&str>, file: Option<&PathBuf>, flag: &str) ->
         return Ok(Some(text.trim().to_owned()));
     }
     Ok(value.filter(|value| !value.is_empty()).map(str::to_owned))
-}
-
-/// Where the gRPC server listens.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Listen {
-    /// A Unix domain socket.
-    Unix(PathBuf),
-    /// TCP.
-    Tcp(SocketAddr),
-}
-
-impl FromStr for Listen {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        if let Some(path) = text.strip_prefix("unix:") {
-            // sockaddr_un holds 107 bytes and a terminator.
-            return match path.len() {
-                0 => Err("the path after `unix:` is empty".into()),
-                1..=107 => Ok(Self::Unix(path.into())),
-                length => {
-                    Err(format!("the socket path has {length} bytes; the system allows 107: use a shorter folder"))
-                }
-            };
-        }
-        text.parse().map(Self::Tcp).map_err(|_| format!("`{text}` is neither unix:PATH nor ADDRESS:PORT"))
-    }
-}
-
-impl fmt::Display for Listen {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Unix(path) => write!(f, "unix:{}", path.display()),
-            Self::Tcp(address) => write!(f, "{address}"),
-        }
-    }
 }

@@ -14,10 +14,7 @@ use prometheus_client::{
     registry::Registry,
 };
 use serde::Serialize;
-use tokio::{
-    signal::unix::{SignalKind, signal},
-    sync::{Notify, watch},
-};
+use tokio::sync::{Notify, watch};
 
 /// How often the files are looked at. Reading a few files is cheaper than following every way in which Kubernetes,
 /// editors and `kubectl cp` replace them, and misses none of them.
@@ -140,18 +137,14 @@ impl PolicySource {
         let _ = tokio::time::timeout(Duration::from_secs(60), looked.changed()).await;
     }
 
-    /// Follows the files, and SIGHUP, for ever. `on_swap` sees every snapshot before the first decision with it.
+    /// Follows the files for ever, and looks at them at once when a [`reload`](Self::reload) is asked for. `on_swap` sees
+    /// every snapshot before the first decision with it.
     pub async fn watch(self: &Arc<Self>, on_swap: impl Fn(&Snapshot)) {
-        let Ok(mut hangup) = signal(SignalKind::hangup()) else {
-            tracing::error!("SIGHUP cannot be followed");
-            return;
-        };
         let mut every = tokio::time::interval(EVERY);
         let mut pending: Option<Vec<PolicyText>> = None;
         loop {
             let forced = tokio::select! {
                 _ = every.tick() => false,
-                _ = hangup.recv() => true,
                 () = self.asked.notified() => true,
             };
             let _look = Look { looked: &self.looked, forced };

@@ -170,6 +170,8 @@ pub enum Undecided {
     Limits,
     /// The grant could not be signed.
     Grant,
+    /// The answer holds a header that cannot be sent.
+    Answer,
 }
 
 impl Refusal {

@@ -97,6 +97,9 @@ fn refused(
             Undecided::Entitlements => "bring the database back, or raise `entitlements.max_stale`".to_owned(),
             Undecided::Limits => "give the gate more time (`--deadline-ms`) or less to do".to_owned(),
             Undecided::Grant => "check the grant key file".to_owned(),
+            Undecided::Answer => {
+                "look in the policy for a header value with a line break or letters outside ASCII".to_owned()
+            }
         },
         Refusal::Malformed(_) | Refusal::MalformedOrigin | Refusal::MalformedPreflight => refusal.detail(),
     }

@@ -67,6 +67,9 @@ pub enum RequestFault {
     /// The message from Envoy lacks its `http` attributes.
     #[error("the check carries no HTTP request")]
     NoHttp,
+    /// The proxy in front was to say this of the original request, once and well formed, and did not.
+    #[error("the proxy does not say what was asked: {0} is missing, repeated or malformed")]
+    Undescribed(&'static str),
     /// The method is empty, too long, or not a token.
     #[error("the method is not a valid token")]
     Method,

@@ -1,4 +1,4 @@
-//! mTLS between Envoy and authz when they are not in one pod (rustls, TLS 1.2 and 1.3, ALPN h2).
+//! mTLS between a proxy and authz when they are not in one pod (rustls, TLS 1.2 and 1.3).
 //!
 //! Certificates are followed: a connection that is accepted after the files changed uses the new ones, and a set of
 //! files that does not load never replaces one that does.
@@ -44,6 +44,8 @@ pub struct TlsFiles {
     pub key: PathBuf,
     /// Authorities of the clients that may ask, PEM.
     pub client_ca: PathBuf,
+    /// What is spoken inside (RFC 7301), the best first.
+    pub alpn: &'static [&'static str],
 }
 
 impl TlsFiles {
@@ -68,7 +70,7 @@ impl TlsFiles {
             .with_client_cert_verifier(clients)
             .with_single_cert(certs, key)
             .with_context(|| format!("{} and {} do not belong together", self.cert.display(), self.key.display()))?;
-        config.alpn_protocols = vec![b"h2".to_vec()];
+        config.alpn_protocols = self.alpn.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
         Ok(Arc::new(config))
     }
 

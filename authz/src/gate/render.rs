@@ -1,5 +1,5 @@
-//! Decision → `CheckResponse`: headers, grant and metadata of an allowed request; status, headers and problem body
-//! (RFC 9457) of a refused one.
+//! Decision → [`Answer`]: headers, grant and metadata of an allowed request; status, headers and problem body (RFC 9457) of
+//! a refused one.
 
 use authz_core::{
     cors::HeaderLine,
@@ -12,17 +12,8 @@ use authz_core::{
 };
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use docsgate_grant::{Binding, Keys};
-use envoy_types::pb::{
-    envoy::{
-        config::core::v3::{HeaderValue, HeaderValueOption, header_value_option::HeaderAppendAction},
-        service::auth::v3::{CheckResponse, DeniedHttpResponse, OkHttpResponse, check_response::HttpResponse},
-        r#type::v3::HttpStatus,
-    },
-    google::{
-        protobuf::{Struct, Value, value::Kind},
-        rpc::Status,
-    },
-};
+
+use crate::answer::{Answer, Forward, Metadata, Reply, ResponseHeader};
 
 /// The best corpus, for logs; copilot reads the grant.
 pub const CORPUS_HEADER: &str = "x-docsgate-corpus";
@@ -34,25 +25,33 @@ pub const GRANT_HEADER: &str = "x-docsgate-grant";
 pub const SESSION_HEADER: &str = "x-docsgate-session";
 
 /// Credentials end at the gate, whatever the route.
-const REMOVED: [&str; 3] = ["authorization", "cookie", "x-api-key"];
+const CREDENTIALS: [&str; 3] = ["authorization", "cookie", "x-api-key"];
 
-/// What was asked, as far as it is known: enough to answer even a request that could not be parsed.
+/// What an answer repeats of its request, as far as it is known: enough to answer even one that could not be parsed.
 #[derive(Debug)]
-pub struct Asked<'a> {
+pub struct Context<'a> {
     /// Request id, bounded and visible ASCII; empty if there is none.
     pub id: &'a str,
+    /// The policy that decided.
+    pub policy: &'a Snapshot,
     binding: Binding<'a>,
     grpc: bool,
     now: Timestamp,
 }
 
-impl<'a> Asked<'a> {
-    /// From the raw request and, if it could be parsed, its view.
-    pub fn new(raw: Option<&RawRequest<'a>>, view: Option<&'a RequestView>, now: Timestamp) -> Self {
+impl<'a> Context<'a> {
+    /// From the raw request and its view, as far as there are such.
+    pub fn new(
+        raw: Option<&RawRequest<'a>>,
+        view: Option<&'a RequestView>,
+        policy: &'a Snapshot,
+        now: Timestamp,
+    ) -> Self {
         let raw_id = raw.map_or("", |raw| raw.id);
         let safe = raw_id.len() <= 128 && raw_id.bytes().all(|b| b.is_ascii_graphic());
         Self {
             id: view.map_or(if safe { raw_id } else { "" }, |view| &view.id),
+            policy,
             binding: raw.map_or(Binding { host: "", method: "", path: "" }, |raw| Binding {
                 host: raw.host,
                 method: raw.method,
@@ -64,79 +63,95 @@ impl<'a> Asked<'a> {
     }
 }
 
+/// A decision that was rendered.
+#[derive(Debug)]
+pub struct Rendered {
+    /// What the front end translates.
+    pub answer: Answer,
+    /// The decision as it was finally made: an answer that cannot be given in full is a refusal.
+    pub decision: Decision,
+    /// An opaque id of the caller, if there is one.
+    pub pseudonym: Option<String>,
+}
+
 /// Renders decisions; holds the keys that sign grants and make pseudonyms.
 #[derive(Debug)]
-pub struct Answerer {
+pub struct Renderer {
     grant_keys: Keys,
     pseudonym_key: aws_lc_rs::hmac::Key,
 }
 
-impl Answerer {
+impl Renderer {
     /// Pseudonyms are keyed with a key derived from the current grant key.
     pub fn new(grant_keys: Keys) -> Self {
         let derived = grant_keys.derive(b"docsgate pseudonym v1");
         Self { pseudonym_key: aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, &derived), grant_keys }
     }
 
-    /// The answer to Envoy, and the decision as it was finally made: a grant that cannot be signed is a refusal.
-    pub fn render(&self, decision: Decision, asked: &Asked<'_>, policy: &Snapshot) -> (CheckResponse, Decision) {
-        let subject = self.pseudonym(&decision);
-        let mut decision = decision;
-        if let Outcome::Allow(allow) = &decision.outcome {
-            match self.allowed(allow, &decision, asked, subject.as_deref()) {
-                Ok(response) => return (response, decision),
-                Err(refusal) => decision.outcome = Outcome::Refuse(refusal),
-            }
-        }
-        let response = match &decision.outcome {
-            Outcome::Refuse(refusal) => refused(refusal, &decision, asked, policy, subject.as_deref()),
-            // An allowed request was answered above.
-            Outcome::Preflight | Outcome::Allow(_) => preflight(&decision, subject.as_deref()),
+    /// Renders a decision.
+    pub fn render(&self, mut decision: Decision, request: &Context<'_>) -> Rendered {
+        let pseudonym = self.pseudonym(&decision);
+        let subject = pseudonym.as_deref();
+        let answer = match &decision.outcome {
+            Outcome::Allow(allow) => self.forward(allow, &decision, request, subject),
+            Outcome::Preflight => Ok(preflight(&decision, subject)),
+            Outcome::Refuse(refusal) => Ok(refuse(refusal, &decision, request, subject)),
         };
-        (response, decision)
+        let fault = match answer {
+            Ok(answer) if answer.is_well_formed() => return Rendered { answer, decision, pseudonym },
+            Ok(_) => {
+                // What the policy or the request had it say cannot be sent; it is not tried once more.
+                (decision.about.cors, decision.about.limits) = Default::default();
+                Undecided::Answer
+            }
+            Err(fault) => fault,
+        };
+        let refusal = Refusal::Undecidable(fault);
+        let answer = refuse(&refusal, &decision, request, subject);
+        decision.outcome = Outcome::Refuse(refusal);
+        Rendered { answer, decision, pseudonym }
     }
 
-    fn allowed(
+    fn forward(
         &self,
         allow: &Allow,
         decision: &Decision,
-        asked: &Asked<'_>,
+        request: &Context<'_>,
         subject: Option<&str>,
-    ) -> Result<CheckResponse, Refusal> {
+    ) -> Result<Answer, Undecided> {
         let corpora: Vec<String> = allow.corpora().iter().map(ToString::to_string).collect();
         let best = corpora.first().cloned();
         let grant = docsgate_grant::mint(
             &self.grant_keys,
-            asked.binding,
-            asked.id,
+            request.binding,
+            request.id,
             corpora,
             subject.map(str::to_owned),
-            asked.now.seconds(),
+            request.now.seconds(),
         )
-        .map_err(|_| Refusal::Undecidable(Undecided::Grant))?;
-        let mut headers = vec![set(GRANT_HEADER, grant)];
-        let mut remove: Vec<String> = REMOVED.iter().map(ToString::to_string).collect();
+        .map_err(|_| Undecided::Grant)?;
+        let mut set = Vec::with_capacity(3);
+        set.push((GRANT_HEADER, grant));
+        let mut remove = CREDENTIALS.to_vec();
         for (name, value) in [(CORPUS_HEADER, best), (MEMBER_HEADER, subject.map(str::to_owned))] {
             match value {
-                Some(value) => headers.push(set(name, value)),
-                // Never both set and removed: the order in which Envoy does the two is its own business.
-                None => remove.push(name.to_owned()),
+                Some(value) => set.push((name, value)),
+                // Never both set and removed: the order in which a proxy does the two is its own business.
+                None => remove.push(name),
             }
         }
-        Ok(CheckResponse {
-            status: Some(Status { code: 0, ..Status::default() }),
-            dynamic_metadata: Some(metadata(decision, "allowed", subject)),
-            http_response: Some(HttpResponse::OkResponse(OkHttpResponse {
-                headers,
-                headers_to_remove: remove,
-                response_headers_to_add: common_headers(decision).into_iter().map(response_line).collect(),
-                ..OkHttpResponse::default()
-            })),
-        })
+        // Ours overwrite the backend's, except `Vary`, to which both have something to add.
+        let response = |line: HeaderLine| ResponseHeader { append: line.0 == "vary", line };
+        Ok(Answer::Forward(Forward {
+            set,
+            remove,
+            response: common_headers(decision).into_iter().map(response).collect(),
+            metadata: metadata(decision, "allowed", subject),
+        }))
     }
 
     /// An opaque id of the caller: stable while the key is, and useless without it.
-    pub(crate) fn pseudonym(&self, decision: &Decision) -> Option<String> {
+    fn pseudonym(&self, decision: &Decision) -> Option<String> {
         let about = &decision.about;
         let text = match (&about.member, &about.api_key) {
             (Some(MemberId { issuer, subject }), _) => format!("m\0{issuer}\0{subject}"),
@@ -158,19 +173,14 @@ fn common_headers(decision: &Decision) -> Vec<HeaderLine> {
     lines
 }
 
-fn preflight(decision: &Decision, subject: Option<&str>) -> CheckResponse {
+fn preflight(decision: &Decision, subject: Option<&str>) -> Answer {
     let mut headers = common_headers(decision);
     headers.push(("cache-control", "no-store".to_owned()));
-    denied(204, 7, headers, String::new(), metadata(decision, "preflight", subject))
+    let metadata = metadata(decision, "preflight", subject);
+    Answer::Reply(Reply { status: 204, headers, body: String::new(), grpc_code: 7, metadata })
 }
 
-fn refused(
-    refusal: &Refusal,
-    decision: &Decision,
-    asked: &Asked<'_>,
-    policy: &Snapshot,
-    subject: Option<&str>,
-) -> CheckResponse {
+fn refuse(refusal: &Refusal, decision: &Decision, request: &Context<'_>, subject: Option<&str>) -> Answer {
     let mut headers = common_headers(decision);
     headers.push(("cache-control", "no-store".to_owned()));
     if let Some(challenge) = challenge(refusal) {
@@ -182,30 +192,36 @@ fn refused(
         Refusal::Maintenance { retry_after } => headers.push(("retry-after", retry_after.as_secs().to_string())),
         _ => {}
     }
-    let body = if asked.grpc {
-        // Envoy turns the answer to a gRPC request into trailers; these say which.
+    let body = if request.grpc {
+        // A proxy turns the answer to a gRPC request into trailers; these say which.
         headers.push(("grpc-status", refusal.grpc_code().to_string()));
         headers.push(("grpc-message", refusal.title().to_owned()));
         String::new()
     } else {
         headers.push(("content-type", "application/problem+json".to_owned()));
-        problem(refusal, asked, policy)
+        problem(refusal, request)
     };
-    denied(refusal.status(), refusal.grpc_code(), headers, body, metadata(decision, refusal.kind(), subject))
+    Answer::Reply(Reply {
+        status: refusal.status(),
+        headers,
+        body,
+        grpc_code: refusal.grpc_code(),
+        metadata: metadata(decision, refusal.kind(), subject),
+    })
 }
 
 /// RFC 9457, with the request id and never an internal detail.
-fn problem(refusal: &Refusal, asked: &Asked<'_>, policy: &Snapshot) -> String {
+fn problem(refusal: &Refusal, request: &Context<'_>) -> String {
     let mut body = serde_json::json!({
         "type": format!("urn:docsgate:problem:{}", refusal.kind()),
         "title": refusal.title(),
         "status": refusal.status(),
         "detail": refusal.detail(),
-        "request_id": asked.id,
+        "request_id": request.id,
     });
     let extra = match refusal {
         Refusal::InvalidToken(_) | Refusal::IdentityRequired => {
-            policy.sign_in_url.as_ref().map(|url| ("sign_in_url", serde_json::Value::from(url.as_str())))
+            request.policy.sign_in_url.as_ref().map(|url| ("sign_in_url", serde_json::Value::from(url.as_str())))
         }
         Refusal::MissingEntitlement { entitlement } => Some(("entitlement", entitlement.as_str().into())),
         Refusal::RateLimited { retry_after, .. } => {
@@ -233,43 +249,8 @@ fn challenge(refusal: &Refusal) -> Option<String> {
     }
 }
 
-fn denied(status: u16, grpc: i32, headers: Vec<HeaderLine>, body: String, metadata: Struct) -> CheckResponse {
-    CheckResponse {
-        status: Some(Status { code: grpc, ..Status::default() }),
-        dynamic_metadata: Some(metadata),
-        http_response: Some(HttpResponse::DeniedResponse(DeniedHttpResponse {
-            status: Some(HttpStatus { code: i32::from(status) }),
-            headers: headers.into_iter().map(|(name, value)| set(name, value)).collect(),
-            body,
-        })),
-    }
-}
-
-/// Always overwrites: what an unset action means has changed between Envoy's releases.
-fn set(name: &str, value: String) -> HeaderValueOption {
-    option(name, value, HeaderAppendAction::OverwriteIfExistsOrAdd)
-}
-
-/// Response headers of an allowed request overwrite the backend's, except `Vary`, to which both have something to add.
-fn response_line((name, value): HeaderLine) -> HeaderValueOption {
-    let action = if name == "vary" {
-        HeaderAppendAction::AppendIfExistsOrAdd
-    } else {
-        HeaderAppendAction::OverwriteIfExistsOrAdd
-    };
-    option(name, value, action)
-}
-
-fn option(name: &str, value: String, action: HeaderAppendAction) -> HeaderValueOption {
-    HeaderValueOption {
-        header: Some(HeaderValue { key: name.to_owned(), value, raw_value: Vec::new() }),
-        append_action: action.into(),
-        ..HeaderValueOption::default()
-    }
-}
-
-/// What Envoy's access log can show: `%DYNAMIC_METADATA(envoy.filters.http.ext_authz:KEY)%`.
-fn metadata(decision: &Decision, reason: &str, subject: Option<&str>) -> Struct {
+/// What an access log can show.
+fn metadata(decision: &Decision, reason: &str, subject: Option<&str>) -> Metadata {
     let about = &decision.about;
     let mut fields = vec![
         ("policy_version", about.policy.to_string()),
@@ -291,6 +272,5 @@ fn metadata(decision: &Decision, reason: &str, subject: Option<&str>) -> Struct 
     if let Some(note) = about.notes.first() {
         fields.push(("note", note.code().to_owned()));
     }
-    let text = |value| Value { kind: Some(Kind::StringValue(value)) };
-    Struct { fields: fields.into_iter().map(|(name, value)| (name.to_owned(), text(value))).collect() }
+    fields
 }

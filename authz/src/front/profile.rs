@@ -1,0 +1,272 @@
+//! What a proxy without gRPC `ext_authz` says of the original request, and what it can carry of the answer. Each proxy has
+//! its own way; only the headers of the profile that was chosen are believed, and one profile only is in force.
+//!
+//! | profile | the original request | a reply that the client must see |
+//! | --- | --- | --- |
+//! | `nginx` | `X-Original-Method`, `X-Original-URL`, `X-Real-IP` | 401 as it is; all others as 403, with the status in `X-Docsgate-Status` and the body in `X-Docsgate-Problem` |
+//! | `traefik`, `caddy` | `X-Forwarded-Method`, `-Host`, `-Uri`, the last of `-For` | as it is; a 2xx, which would let the request pass, as 403 with `X-Docsgate-Status` |
+//! | `envoy` | the request itself, the last but one or last of `X-Forwarded-For` | as it is |
+
+use std::net::IpAddr;
+
+use authz_core::{
+    client_ip::parse_entry,
+    request::{RawRequest, RequestFault},
+};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
+use uuid::Uuid;
+
+use crate::answer::{Answer, Forward, Reply};
+
+/// How one kind of proxy asks over HTTP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Profile {
+    /// nginx's `auth_request`, ingress-nginx's `auth-url`.
+    Nginx,
+    /// Traefik's ForwardAuth.
+    Traefik,
+    /// Caddy's `forward_auth`.
+    Caddy,
+    /// Envoy's `ext_authz` with `http_service`.
+    Envoy,
+}
+
+/// The status that the client is to see, where the proxy passes on another one.
+pub const STATUS_HEADER: &str = "x-docsgate-status";
+/// The body that the client is to see, where the proxy passes none on.
+pub const PROBLEM_HEADER: &str = "x-docsgate-problem";
+/// Goes before the name of each field of an answer's metadata.
+pub const METADATA_PREFIX: &str = "x-docsgate-meta-";
+/// Envoy removes the request headers that are listed here.
+const ENVOY_REMOVES: &str = "x-envoy-auth-headers-to-remove";
+/// Headers of the proxy's own call, which are not the client's.
+const HOP_BY_HOP: [&str; 6] = ["connection", "content-length", "host", "keep-alive", "te", "transfer-encoding"];
+
+/// The original request, in parts that [`RawRequest`] borrows.
+#[derive(Debug)]
+pub struct Original {
+    id: String,
+    method: String,
+    host: String,
+    path: String,
+    headers: Vec<(String, Vec<u8>)>,
+    peer: Option<IpAddr>,
+}
+
+impl Original {
+    /// As the engine takes it.
+    pub fn raw(&self) -> RawRequest<'_> {
+        RawRequest {
+            id: &self.id,
+            method: &self.method,
+            host: &self.host,
+            path: &self.path,
+            headers: self.headers.iter().map(|(name, value)| (name.as_str(), value.as_slice())).collect(),
+            peer: self.peer,
+        }
+    }
+}
+
+/// The proxy's call.
+#[derive(Debug, Clone, Copy)]
+pub struct Call<'a> {
+    /// Its method.
+    pub method: &'a Method,
+    /// Its target.
+    pub uri: &'a Uri,
+    /// Its headers.
+    pub headers: &'a HeaderMap,
+}
+
+impl Profile {
+    /// The request that the proxy asks about.
+    ///
+    /// # Errors
+    /// [`RequestFault::Undescribed`] names what the proxy did not say, or said twice.
+    pub fn original(self, call: Call<'_>) -> Result<Original, RequestFault> {
+        let said = |name: &'static str| single(call.headers, name).ok_or(RequestFault::Undescribed(name));
+        match self {
+            Self::Nginx => {
+                let (host, path) = split(said("x-original-url")?).ok_or(RequestFault::Undescribed("x-original-url"))?;
+                let peer = parse_entry(said("x-real-ip")?);
+                let own = ["x-original-method", "x-original-url", "x-real-ip", "x-request-id"];
+                let method = said("x-original-method")?.to_owned();
+                Ok(Original { id: fresh_id(), method, host, path, headers: lines(call.headers, &own, peer), peer })
+            }
+            Self::Traefik | Self::Caddy => {
+                let own = ["x-forwarded-method", "x-forwarded-uri", "x-forwarded-host", "x-request-id"];
+                let (method, path) = (said("x-forwarded-method")?.to_owned(), said("x-forwarded-uri")?.to_owned());
+                let host = said("x-forwarded-host")?.to_owned();
+                let peer = last_forwarded_for(call.headers);
+                Ok(Original { id: fresh_id(), method, host, path, headers: lines(call.headers, &own, peer), peer })
+            }
+            Self::Envoy => itself(call, single(call.headers, "x-request-id").unwrap_or_default().to_owned()),
+        }
+    }
+
+    /// A request that a proxy hands on as it is, for the gate to answer itself.
+    ///
+    /// # Errors
+    /// [`RequestFault::Undescribed`] when it has no host.
+    pub fn handed_on(call: Call<'_>) -> Result<Original, RequestFault> {
+        itself(call, fresh_id())
+    }
+
+    /// The answer in the form that this proxy carries.
+    pub fn response(self, answer: Answer, id: &str) -> Response {
+        let mut response = match answer {
+            Answer::Forward(forward) => self.forward(&forward),
+            Answer::Reply(reply) => self.reply(reply),
+        };
+        if self != Self::Envoy {
+            // The id is ours: the proxy sets it on the request to the backend, which holds it against the grant.
+            response.line("x-request-id", id);
+        }
+        response
+    }
+
+    fn forward(self, forward: &Forward) -> Response {
+        let mut response = Response::new(StatusCode::OK);
+        for (name, value) in forward.set.iter().chain(forward.response.iter().map(|header| &header.line)) {
+            response.line(name, value);
+        }
+        if self == Self::Envoy {
+            response.line(ENVOY_REMOVES, &forward.remove.join(","));
+        }
+        self.metadata(&forward.metadata, &mut response);
+        response
+    }
+
+    fn reply(self, reply: Reply) -> Response {
+        let status = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
+        let carried = match self {
+            Self::Nginx if status == StatusCode::UNAUTHORIZED => status,
+            Self::Nginx => StatusCode::FORBIDDEN,
+            Self::Traefik | Self::Caddy if status.is_success() => StatusCode::FORBIDDEN,
+            // To Envoy only 200 is a yes, and no reply has it.
+            Self::Traefik | Self::Caddy | Self::Envoy => status,
+        };
+        let mut response = Response::new(carried);
+        for (name, value) in &reply.headers {
+            response.line(name, value);
+        }
+        if self == Self::Nginx || carried != status {
+            response.line(STATUS_HEADER, status.as_str());
+        }
+        if self == Self::Nginx {
+            response.line(PROBLEM_HEADER, &ascii_json(&reply.body));
+        }
+        self.metadata(&reply.metadata, &mut response);
+        response.body = reply.body;
+        response
+    }
+
+    /// Where the proxy chooses which headers its clients see, its access log can have the reasons.
+    fn metadata(self, metadata: &[(&'static str, String)], response: &mut Response) {
+        if matches!(self, Self::Nginx | Self::Envoy) {
+            for (name, value) in metadata {
+                response.line(&format!("{METADATA_PREFIX}{}", name.replace('_', "-")), &ascii_json(value));
+            }
+        }
+    }
+}
+
+/// What the proxy gets.
+#[derive(Debug)]
+pub struct Response {
+    /// Status.
+    pub status: StatusCode,
+    /// Headers.
+    pub headers: HeaderMap,
+    /// Body.
+    pub body: String,
+}
+
+impl Response {
+    /// Without headers and body.
+    pub fn new(status: StatusCode) -> Self {
+        Self { status, headers: HeaderMap::new(), body: String::new() }
+    }
+
+    /// Answers are well formed; a line that is not would be left out, and with it at most what it grants.
+    fn line(&mut self, name: &str, value: &str) {
+        if let (Ok(name), Ok(value)) = (header::HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_str(value))
+            && !value.is_empty()
+        {
+            self.headers.append(name, value);
+        }
+    }
+}
+
+/// The request as it came, its peer the last that was written into `X-Forwarded-For`.
+fn itself(call: Call<'_>, id: String) -> Result<Original, RequestFault> {
+    let host = single(call.headers, "host").ok_or(RequestFault::Undescribed("host"))?.to_owned();
+    let path = call.uri.path_and_query().map_or("/", |target| target.as_str()).to_owned();
+    let peer = last_forwarded_for(call.headers);
+    let method = call.method.as_str().to_owned();
+    Ok(Original { id, method, host, path, headers: lines(call.headers, &["x-request-id"], peer), peer })
+}
+
+/// Ids of requests through proxies that have none of their own, or pass the client's on.
+fn fresh_id() -> String {
+    Uuid::new_v4().to_string()
+}
+
+/// The one value of a header; `None` where it is missing, repeated, empty or not visible ASCII.
+fn single<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    let mut lines = headers.get_all(name).iter();
+    let value = lines.next()?.to_str().ok().filter(|value| !value.is_empty())?;
+    lines.next().is_none().then_some(value)
+}
+
+/// `SCHEME://HOST/PATH?QUERY` by parts, both as they were sent. Nothing is decoded: the backend will see the same bytes.
+fn split(url: &str) -> Option<(String, String)> {
+    let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"))?;
+    let end = rest.find('/')?;
+    let (host, path) = rest.split_at_checked(end)?;
+    Some((host.to_owned(), path.to_owned()))
+}
+
+/// The address that the proxy itself wrote: the right-most entry of the last line.
+fn last_forwarded_for(headers: &HeaderMap) -> Option<IpAddr> {
+    let line = headers.get_all("x-forwarded-for").iter().next_back()?.to_str().ok()?;
+    parse_entry(line.rsplit(',').next()?)
+}
+
+/// The client's header lines: without those that the proxy made for its call and for this profile, and without the entry
+/// that it wrote into `X-Forwarded-For` for its `peer`.
+fn lines(headers: &HeaderMap, own: &[&str], peer: Option<IpAddr>) -> Vec<(String, Vec<u8>)> {
+    let is_own = |name: &str| own.contains(&name) || HOP_BY_HOP.contains(&name);
+    let mut lines: Vec<(String, Vec<u8>)> = headers
+        .iter()
+        .filter(|(name, _)| !is_own(name.as_str()))
+        .map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec()))
+        .collect();
+    if let Some((_, line)) = lines.iter_mut().rev().find(|(name, _)| name == "x-forwarded-for") {
+        let start = line.iter().rposition(|byte| *byte == b',');
+        let last = line.get(start.map_or(0, |comma| comma + 1)..).unwrap_or_default();
+        let written = std::str::from_utf8(last).ok().and_then(parse_entry);
+        if written.is_some() && written == peer.map(|peer| peer.to_canonical()) {
+            line.truncate(start.unwrap_or(0));
+        }
+    }
+    lines
+}
+
+/// JSON text with every letter outside ASCII escaped (RFC 8259, section 7): a header carries no others.
+fn ascii_json(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if (' '..='~').contains(&c) {
+            out.push(c);
+            continue;
+        }
+        for unit in c.encode_utf16(&mut [0; 2]) {
+            out.push_str(&format!("\\u{unit:04x}"));
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests;
