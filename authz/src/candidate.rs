@@ -9,15 +9,8 @@ use std::{
 
 use authz_core::{
     decide,
-    decision::Trace,
-    entitlement::{MemberId, Standing, StoreUnavailable},
-    facts::Facts,
-    identity::{ApiKeyFault, ApiKeyRecord, TokenFault, TokenSource, VerifiedToken},
-    limit::{Charge, Stage, StageOutcome},
-    policy::Snapshot,
     record::{DecisionRecord, RecordedDecision},
     request::{Malformed, RequestView},
-    route::Route,
     time::Timestamp,
 };
 use prometheus_client::{
@@ -189,10 +182,10 @@ impl Candidate {
         report
     }
 
-    async fn decide(&self, job: &mut Job, facts: &CandidateFacts<'_>) {
+    async fn decide(&self, job: &mut Job, facts: &LiveFacts<'_>) {
         let policy = self.policy.current();
         let started = Instant::now();
-        let decision = decide(&policy, &job.view, facts, job.now, &mut Trace::off()).await;
+        let decision = decide(&policy, &job.view, facts, job.now).await;
         let micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
         let after = RecordedDecision::of(&decision);
         let differs = job.record.decision.differs(&after);
@@ -246,44 +239,8 @@ async fn work(
 ) {
     while let Some((mut job, _share)) = queue.recv().await {
         let Some(candidate) = candidate.upgrade() else { return };
-        let live = sources.until((Instant::now() + DEADLINE).into());
-        candidate.decide(&mut job, &CandidateFacts { live, limits: &limits }).await;
+        let facts = sources.until((Instant::now() + DEADLINE).into()).counted_in(&limits);
+        candidate.decide(&mut job, &facts).await;
         log.record(job.record);
-    }
-}
-
-/// Live facts, except for the state of limits.
-struct CandidateFacts<'a> {
-    live: LiveFacts<'a>,
-    limits: &'a Limiter,
-}
-
-impl Facts for CandidateFacts<'_> {
-    async fn charge(&self, stage: Stage, charges: &[Charge], now: Timestamp) -> StageOutcome {
-        self.limits.charge(stage, charges, now).await
-    }
-
-    async fn verify(
-        &self,
-        token: &str,
-        source: &TokenSource,
-        route: &Route,
-        policy: &Snapshot,
-        now: Timestamp,
-    ) -> Result<VerifiedToken, TokenFault> {
-        self.live.verify(token, source, route, policy, now).await
-    }
-
-    async fn standing(
-        &self,
-        member: &MemberId,
-        token_id: Option<&str>,
-        now: Timestamp,
-    ) -> Result<Standing, StoreUnavailable> {
-        self.live.standing(member, token_id, now).await
-    }
-
-    async fn api_key(&self, key: &str, now: Timestamp) -> Result<ApiKeyRecord, ApiKeyFault> {
-        self.live.api_key(key, now).await
     }
 }

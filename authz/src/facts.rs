@@ -9,12 +9,11 @@ pub mod tokens;
 use std::{future::Future, sync::Arc};
 
 use authz_core::{
-    entitlement::{MemberId, Standing, StoreUnavailable},
+    entitlement::{Membership, StoreUnavailable},
     facts::Facts,
-    identity::{ApiKeyFault, ApiKeyRecord, TokenFault, TokenSource, VerifiedToken},
+    identity::{ApiKeyFault, ApiKeyRecord, Issuer, PresentedToken, TokenFault, VerifiedToken},
     limit::{Charge, Stage, StageOutcome},
     policy::Snapshot,
-    route::Route,
     time::Timestamp,
 };
 use tokio::time::{Instant, timeout_at};
@@ -46,7 +45,7 @@ impl Sources {
     /// The facts of one decision, which must be known by `deadline`: a decision that takes longer than Envoy waits is
     /// an error page without CORS headers, so every question that takes too long is answered with doubt instead.
     pub fn until(&self, deadline: Instant) -> LiveFacts<'_> {
-        LiveFacts { sources: self, deadline }
+        LiveFacts { sources: self, limits: &self.limits, deadline }
     }
 }
 
@@ -54,47 +53,48 @@ impl Sources {
 #[derive(Debug)]
 pub struct LiveFacts<'a> {
     sources: &'a Sources,
+    limits: &'a Limiter,
     deadline: Instant,
 }
 
-impl LiveFacts<'_> {
+impl<'a> LiveFacts<'a> {
+    /// The same facts, with limits counted elsewhere.
+    #[must_use]
+    pub fn counted_in(self, limits: &'a Limiter) -> Self {
+        Self { limits, ..self }
+    }
+
     async fn within<T>(&self, question: impl Future<Output = T>, in_doubt: impl FnOnce() -> T) -> T {
         timeout_at(self.deadline, question).await.unwrap_or_else(|_| in_doubt())
     }
 }
 
 impl Facts for LiveFacts<'_> {
-    async fn charge(&self, stage: Stage, charges: &[Charge], now: Timestamp) -> StageOutcome {
+    async fn charge(&self, stage: Stage, charges: &[Charge], _: Timestamp) -> StageOutcome {
         let in_doubt = || StageOutcome { states: Vec::new(), undecidable: true };
-        self.within(self.sources.limits.charge(stage, charges, now), in_doubt).await
+        self.within(self.limits.charge(stage, charges), in_doubt).await
     }
 
     async fn verify(
         &self,
-        token: &str,
-        source: &TokenSource,
-        route: &Route,
-        policy: &Snapshot,
+        token: PresentedToken<'_>,
+        issuers: &[Arc<Issuer>],
         now: Timestamp,
-    ) -> Result<VerifiedToken, TokenFault> {
-        self.within(self.sources.tokens.verify(token, source, route, policy, now), || Err(TokenFault::NoKeys)).await
+    ) -> Result<Arc<VerifiedToken>, TokenFault> {
+        self.within(self.sources.tokens.verify(token, issuers, now), || Err(TokenFault::NoKeys)).await
     }
 
-    async fn standing(
-        &self,
-        member: &MemberId,
-        token_id: Option<&str>,
-        now: Timestamp,
-    ) -> Result<Standing, StoreUnavailable> {
-        self.within(self.sources.members.standing(member, token_id, now), || Err(StoreUnavailable)).await
+    async fn membership(&self, token: &VerifiedToken) -> Result<Membership, StoreUnavailable> {
+        let membership = self.sources.members.membership(&token.member, token.id.as_deref());
+        self.within(membership, || Err(StoreUnavailable)).await
     }
 
     async fn api_key(&self, key: &str, now: Timestamp) -> Result<ApiKeyRecord, ApiKeyFault> {
         let known = async {
             let key = self.sources.api_keys.holder(key, now).await?;
-            match self.sources.members.standing(&key.member, None, now).await {
-                Ok(Standing { record: Some(record), stale_for, .. }) => {
-                    Ok(ApiKeyRecord { id: key.id, record, stale_for: stale_for.max(key.stale_for) })
+            match self.sources.members.membership(&key.member, None).await {
+                Ok(Membership { record: Some(record), stale_for, .. }) => {
+                    Ok(ApiKeyRecord { id: key.id.into(), record, stale_for: stale_for.max(key.stale_for) })
                 }
                 Ok(_) => Err(ApiKeyFault::Unknown),
                 Err(StoreUnavailable) => Err(ApiKeyFault::StoreUnavailable),

@@ -12,8 +12,7 @@ use std::{
 
 use authz_core::{
     decide,
-    decision::{Decision, Outcome, Trace},
-    record::Recording,
+    decision::{Decision, Outcome},
     request::{Malformed, RawRequest, RequestFault, RequestView},
     time::Timestamp,
 };
@@ -195,10 +194,9 @@ impl Gate {
             Ok(raw) => RequestView::read(raw),
             Err(fault) => Err(Malformed::from(fault.clone())),
         };
-        let live = self.sources.until((started + self.deadline).into());
-        let facts = Recording::new(&live);
+        let facts = self.sources.until((started + self.deadline).into());
 
-        let decision = decide(&policy, &view, &facts, now, &mut Trace::off()).await;
+        let decision = decide(&policy, &view, &facts, now).await;
 
         let request = Context::new(raw.as_ref().ok(), view.as_ref().ok(), &policy, now);
         let Rendered { answer, decision, pseudonym } = self.renderer.render(decision, &request);
@@ -209,8 +207,8 @@ impl Gate {
             telemetry::describe(&mut span, &decision, id, &policy.version);
         }
         if self.audit.wanted() {
-            let (id, said) = (id.to_owned(), facts.into_said());
-            let made = Made { id, view, said, decision: &decision, policy: &policy, subject: pseudonym, now, took };
+            let id = id.to_owned();
+            let made = Made { id, view, decision: &decision, policy: &policy, subject: pseudonym, now, took };
             self.audit.record(made);
         }
         answer
@@ -257,7 +255,7 @@ fn log(decision: &Decision, id: &str, took: Duration) {
     if let Outcome::Refuse(refusal) = &decision.outcome {
         tracing::debug!(
             request_id = id,
-            route = decision.about.route.as_deref(),
+            route = decision.about.route_name(),
             reason = refusal.kind(),
             cause = refusal.cause(),
             micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX),

@@ -33,7 +33,7 @@ pub fn describe(span: &mut Span, decision: &Decision, id: &str, version: &str) {
     span.set("docsgate.reason", reason);
     span.set("docsgate.request_id", id.to_owned());
     span.set("docsgate.policy_version", version.to_owned());
-    if let Some(route) = decision.about.route.as_deref() {
+    if let Some(route) = decision.about.route_name() {
         span.set("docsgate.route", route.to_owned());
     }
     match &decision.outcome {
@@ -112,7 +112,7 @@ impl DecisionMetrics {
             Outcome::Allow(allow) => allow.corpora().first().map_or("none", AsRef::as_ref),
             Outcome::Preflight | Outcome::Refuse(_) => "none",
         };
-        let by_route = RouteLabels { route: decision.about.route.as_deref().unwrap_or("none").to_owned() };
+        let by_route = RouteLabels { route: decision.about.route_name().unwrap_or("none").to_owned() };
         let timed = self.seconds.get_or_create(&by_route);
         let route = by_route.route;
         self.decisions.get_or_create(&DecisionLabels { route, outcome, reason, corpus: corpus.to_owned() }).inc();

@@ -7,8 +7,8 @@
 use std::collections::BTreeMap;
 use std::fs;
 
+use authz_core::identity::TokenAlgorithm;
 use authz_core::identity::{jwks::KeySet, token::verify_signature};
-use authz_core::policy::TokenAlgorithm;
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use docsgate_harness::system_tool::shared_data;

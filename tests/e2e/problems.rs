@@ -66,7 +66,7 @@ fn refusals() -> Vec<Refusal> {
         Refusal::InvalidApiKey,
         Refusal::IdentityRequired,
         Refusal::MissingEntitlement { entitlement: "x".into() },
-        Refusal::Undecidable(Undecided::Policy),
+        Refusal::Undecidable(Undecided::Keys),
     ];
     for refusal in &all {
         match refusal {

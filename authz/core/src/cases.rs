@@ -1,6 +1,6 @@
 //! Policy cases: requests with written facts and a simulated clock, and what the policy must say to them.
 //!
-//! A case runs through the very [`decide`] that the server runs; only the facts are written instead of live.
+//! A case runs through the very [`decide`](crate::decide()) that the server runs; only the facts are written instead of live.
 
 mod coverage;
 pub mod document;
@@ -14,8 +14,8 @@ pub use document::{CaseDocument, CasesDocument, ExpectDocument, RequestDocument,
 pub use facts::{Scene, WrittenFacts};
 
 use crate::{
-    decide,
-    decision::{Decision, Outcome, Trace, TraceStep},
+    decide_in_steps,
+    decision::{Decision, Outcome, TraceStep},
     facts::immediately,
     limit,
     policy::{
@@ -129,7 +129,7 @@ fn run_steps(
                 Ok(played) => played,
                 Err(error) => return failures.push(format!("{at}{error}")),
             };
-            coverage.record(policy, &played);
+            coverage.record(&played);
             let wrong = differences(&step.expect, &played.decision);
             if !wrong.is_empty() {
                 let mut text = format!("{at}{}\n", wrong.join("\n    "));
@@ -174,9 +174,9 @@ pub struct Played {
 /// What in the scene makes no sense: an unknown member, an address that is none.
 pub fn play(policy: &Snapshot, scene: &Scene, facts: &mut WrittenFacts, now: Timestamp) -> Result<Played, String> {
     let view = request(policy, scene, facts, now)?;
-    let mut trace = Trace::recording();
-    let decision = immediately(decide(policy, &view, facts, now, &mut trace)).ok_or("written facts never wait")?;
-    Ok(Played { view, decision, steps: trace.steps().to_vec() })
+    let decided = immediately(decide_in_steps(policy, &view, facts, now));
+    let (decision, steps) = decided.ok_or("written facts never wait")?;
+    Ok(Played { view, decision, steps })
 }
 
 /// The request of a scene, whose facts `facts` takes over.
@@ -222,7 +222,7 @@ fn differences(expect: &ExpectDocument, decision: &Decision) -> Vec<String> {
     compare("outcome", expect.outcome.map(|outcome| outcome.as_str().to_owned()), outcome.to_owned());
     compare("status", expect.status.map(|status| status.to_string()), status.to_string());
     compare("reason", expect.reason.clone(), reason.to_owned());
-    compare("route", expect.route.clone(), about.route.as_deref().unwrap_or("none").to_owned());
+    compare("route", expect.route.clone(), about.route_name().unwrap_or("none").to_owned());
     let corpora = match &decision.outcome {
         Outcome::Allow(allow) => allow.corpora().join(", "),
         Outcome::Preflight | Outcome::Refuse(_) => String::new(),

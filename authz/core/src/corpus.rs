@@ -20,13 +20,13 @@ pub enum RouteCorpus {
     None,
     /// `corpus: auto`: all that the caller may read.
     Auto,
-    /// Exactly this one (an index into the snapshot's corpora).
-    Only(usize),
+    /// Exactly this one.
+    Only(Arc<Corpus>),
 }
 
 /// The corpora open to a caller with these entitlements: those that need one first, then the public ones, each in the
 /// order of the policy. The first is the one named in logs.
-pub fn open_to(corpora: &[Corpus], entitlements: &Entitlements, now: Timestamp) -> Vec<Arc<str>> {
+pub fn open_to(corpora: &[Arc<Corpus>], entitlements: &Entitlements, now: Timestamp) -> Vec<Arc<str>> {
     let entitled = corpora
         .iter()
         .filter(|corpus| corpus.entitlement.as_deref().is_some_and(|feature| entitlements.in_force(feature, now)));

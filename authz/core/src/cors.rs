@@ -58,6 +58,17 @@ pub enum CorsVerdict {
     Refused,
 }
 
+/// What a preflight asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Preflight<'a> {
+    /// `Access-Control-Request-Method`.
+    pub method: &'a str,
+    /// `Access-Control-Request-Headers`, raw; see [`is_header_list`].
+    pub headers: Option<&'a str>,
+    /// `Access-Control-Request-Private-Network`.
+    pub private_network: bool,
+}
+
 impl CorsProfile {
     /// Whether an origin may read answers of this profile.
     pub fn check(&self, origin: &Origin) -> CorsVerdict {
@@ -97,24 +108,17 @@ impl CorsProfile {
         lines
     }
 
-    /// Headers of the answer to a preflight that asked for `method` and `headers` (the raw value of
-    /// `Access-Control-Request-Headers`), on a route that takes `route_methods`.
-    pub fn preflight_headers(
-        &self,
-        origin: &Origin,
-        method: &str,
-        headers: Option<&str>,
-        asks_private_network: bool,
-    ) -> Vec<HeaderLine> {
+    /// Headers of the answer to a preflight.
+    pub fn preflight_headers(&self, origin: &Origin, preflight: &Preflight<'_>) -> Vec<HeaderLine> {
         let mut lines = self.shared_headers(origin);
         // With credentials a literal `*` means a method or header of that name, so what was asked for is echoed.
         let methods = match &self.methods {
-            Names::Any if self.with_credentials(origin) => method.to_owned(),
+            Names::Any if self.with_credentials(origin) => preflight.method.to_owned(),
             Names::Any => "*".to_owned(),
             Names::Listed(methods) => methods.join(", "),
         };
         lines.push(("access-control-allow-methods", methods));
-        let headers = match (&self.headers, headers) {
+        let headers = match (&self.headers, preflight.headers) {
             (Names::Listed(listed), _) if listed.is_empty() => None,
             (Names::Listed(listed), _) => Some(listed.join(", ")),
             (Names::Any, Some(asked)) => Some(asked.to_owned()),
@@ -130,7 +134,7 @@ impl CorsProfile {
         if !self.expose.is_empty() {
             lines.push(("access-control-expose-headers", self.expose.join(", ")));
         }
-        if asks_private_network && self.private_network {
+        if preflight.private_network && self.private_network {
             lines.push(("access-control-allow-private-network", "true".to_owned()));
         }
         let vary = "Origin, Access-Control-Request-Method, Access-Control-Request-Headers";

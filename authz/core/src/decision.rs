@@ -1,10 +1,10 @@
-//! What a decision is: an outcome, what was learned on the way, and how a refusal reads.
+//! What a decision is: an outcome, what it rests on, and how a refusal reads.
 
 use std::{fmt, sync::Arc, time::Duration};
 
 use crate::{
-    client_ip::ClientIp, cors::HeaderLine, entitlement::MemberId, identity::TokenFault, limit::LimitState,
-    request::RequestFault,
+    client_ip::ClientIp, cors::HeaderLine, facts::CallerFacts, identity::TokenFault, limit::LimitState,
+    request::RequestFault, route::Route,
 };
 
 /// The decision on one request.
@@ -12,7 +12,7 @@ use crate::{
 pub struct Decision {
     /// Allowed, answered here, or refused.
     pub outcome: Outcome,
-    /// What was learned on the way.
+    /// What it rests on and what goes with it.
     pub about: About,
 }
 
@@ -45,20 +45,18 @@ impl Allow {
     }
 }
 
-/// What was learned about a request, up to the step that ended the decision.
+/// What a decision rests on and what goes with it, up to the step that ended it.
 #[derive(Debug, Clone)]
 pub struct About {
     /// Version of the policy that decided.
     pub policy: Arc<str>,
-    /// The route, once found.
-    pub route: Option<Arc<str>>,
+    /// The route, once found; for a wrong method, the nearest one.
+    pub route: Option<Arc<Route>>,
     /// The client's address, once found.
     pub client_ip: Option<ClientIp>,
-    /// The member, once verified, whether or not it is in good standing.
-    pub member: Option<MemberId>,
-    /// The public id of the API key, once verified.
-    pub api_key: Option<String>,
-    /// The caller's plan.
+    /// What the facts said of the caller.
+    pub facts: CallerFacts,
+    /// The plan of a caller who is not suspended.
     pub plan: Option<String>,
     /// Response headers for CORS: also on refusals, and to be kept when the backend answers.
     pub cors: Vec<HeaderLine>,
@@ -70,6 +68,29 @@ pub struct About {
     pub shadowed: Option<Refusal>,
     /// It was refused before any limit of the policy counted it, so it was charged to the limit of such noise.
     pub noise: bool,
+}
+
+impl About {
+    /// Before the first step.
+    pub(crate) fn new(policy: Arc<str>) -> Self {
+        Self {
+            policy,
+            route: None,
+            client_ip: None,
+            facts: CallerFacts::default(),
+            plan: None,
+            cors: Vec::new(),
+            limits: Vec::new(),
+            notes: Vec::new(),
+            shadowed: None,
+            noise: false,
+        }
+    }
+
+    /// The name of the route, once found.
+    pub fn route_name(&self) -> Option<&str> {
+        self.route.as_ref().map(|route| &*route.name)
+    }
 }
 
 /// Something that did not decide but explains.
@@ -157,11 +178,9 @@ pub enum Refusal {
     Undecidable(Undecided),
 }
 
-/// What could not be known.
+/// What the gate does not know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Undecided {
-    /// No policy is loaded.
-    Policy,
     /// The issuer's keys are not known.
     Keys,
     /// Entitlements are not known.
@@ -318,7 +337,7 @@ impl fmt::Display for Refusal {
 
 /// The steps of a decision, for `authz explain`. Costs nothing when nobody asked.
 #[derive(Debug, Default)]
-pub struct Trace {
+pub(crate) struct Trace {
     steps: Option<Vec<TraceStep>>,
 }
 
@@ -333,24 +352,24 @@ pub struct TraceStep {
 
 impl Trace {
     /// A trace that records.
-    pub fn recording() -> Self {
+    pub(crate) fn recording() -> Self {
         Self { steps: Some(Vec::new()) }
     }
 
     /// A trace that does not.
-    pub fn off() -> Self {
+    pub(crate) fn off() -> Self {
         Self::default()
     }
 
     /// Notes a step, if anybody listens.
-    pub fn note(&mut self, step: &'static str, text: impl FnOnce() -> String) {
+    pub(crate) fn note(&mut self, step: &'static str, text: impl FnOnce() -> String) {
         if let Some(steps) = &mut self.steps {
             steps.push(TraceStep { step, text: text() });
         }
     }
 
     /// The steps, in order.
-    pub fn steps(&self) -> &[TraceStep] {
-        self.steps.as_deref().unwrap_or_default()
+    pub(crate) fn into_steps(self) -> Vec<TraceStep> {
+        self.steps.unwrap_or_default()
     }
 }

@@ -1,6 +1,6 @@
 //! Step 7: what a member may see, in force *now*.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use crate::time::Timestamp;
 
@@ -29,6 +29,9 @@ pub struct Entitlement {
 pub struct Entitlements(pub Vec<Entitlement>);
 
 impl Entitlements {
+    /// Of a caller who has none.
+    pub const NONE: &Self = &Self(Vec::new());
+
     /// Whether `feature` is in force at `now`. A cached entitlement so starts and ends at its very moment.
     pub fn in_force(&self, feature: &str, now: Timestamp) -> bool {
         self.0.iter().any(|one| one.feature == feature && one.starts <= now && one.ends.is_none_or(|ends| now < ends))
@@ -46,11 +49,11 @@ pub struct MemberRecord {
     pub entitlements: Entitlements,
 }
 
-/// What is known of the member behind a token.
+/// The membership behind a token.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Standing {
+pub struct Membership {
     /// The member's record; `None` if the store does not know the member.
-    pub record: Option<MemberRecord>,
+    pub record: Option<Arc<MemberRecord>>,
     /// This very token (`jti`) was revoked.
     pub token_revoked: bool,
     /// How old the answer is, when the store cannot be read now, or only from a standby.

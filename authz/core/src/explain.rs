@@ -1,6 +1,7 @@
 //! What would have made a request pass.
 
 use crate::{
+    corpus::RouteCorpus,
     decision::{Decision, Outcome, Refusal, Undecided},
     identity::{TokenFault, TokenSource},
     policy::{Snapshot, diagnostic::did_you_mean},
@@ -11,9 +12,8 @@ use crate::{
 /// What would have made the request pass, or opened more; `None` when there is nothing to add.
 pub fn remedy(policy: &Snapshot, request: Option<&RequestView>, decision: &Decision) -> Option<String> {
     let route = decision.about.route.as_deref();
-    let route = route.and_then(|name| policy.router.routes().iter().find(|route| *route.name == *name));
     match &decision.outcome {
-        Outcome::Refuse(refusal) => Some(refused(policy, request, decision, route.map(AsRef::as_ref), refusal)),
+        Outcome::Refuse(refusal) => Some(refused(policy, request, decision, refusal)),
         Outcome::Preflight => None,
         Outcome::Allow(allow) => {
             let closed: Vec<_> = policy
@@ -24,27 +24,22 @@ pub fn remedy(policy: &Snapshot, request: Option<&RequestView>, decision: &Decis
                     Some(format!("`{}` (entitlement `{}`)", corpus.name, corpus.entitlement.as_ref()?))
                 })
                 .collect();
-            let route = route.filter(|route| route.corpus == crate::corpus::RouteCorpus::Auto)?;
+            let route = route.filter(|route| route.corpus == RouteCorpus::Auto)?;
             if closed.is_empty() {
                 return None;
             }
-            let missing = match &decision.about.member {
+            let missing = match decision.about.facts.member() {
                 Some(member) => format!("member {} has no entitlement in force for it", member.subject),
-                None => format!("no token counted; send one {}", sources(policy, route)),
+                None => format!("no token counted; send one {}", sources(route)),
             };
             Some(format!("also open with more: {}; {missing}", closed.join(", ")))
         }
     }
 }
 
-fn refused(
-    policy: &Snapshot,
-    request: Option<&RequestView>,
-    decision: &Decision,
-    route: Option<&Route>,
-    refusal: &Refusal,
-) -> String {
-    let profile = route.and_then(|route| route.cors).and_then(|index| policy.cors.get(index));
+fn refused(policy: &Snapshot, request: Option<&RequestView>, decision: &Decision, refusal: &Refusal) -> String {
+    let route = decision.about.route.as_deref();
+    let profile = route.and_then(|route| route.cors.as_ref());
     let origin = request.and_then(|request| request.single("origin").ok().flatten()).unwrap_or("the origin");
     match refusal {
         Refusal::NoRoute => {
@@ -75,22 +70,21 @@ fn refused(
             )
         }
         Refusal::TwoIdentities => "send either the token or the API key".to_owned(),
-        Refusal::InvalidToken(fault) => token(policy, route, *fault),
+        Refusal::InvalidToken(fault) => token(route, *fault),
         Refusal::InvalidApiKey => {
             "check the key with `authz api-key list`; make a new one with `authz api-key create`".to_owned()
         }
         Refusal::IdentityRequired => {
-            let from = route.map_or_else(String::new, |route| sources(policy, route));
+            let from = route.map_or_else(String::new, sources);
             format!("send a token {from}; a cookie counts only with an allowed Origin or a same-site fetch")
         }
-        Refusal::MissingEntitlement { entitlement } => match &decision.about.member {
+        Refusal::MissingEntitlement { entitlement } => match decision.about.facts.member() {
             Some(member) => {
                 format!("authz member grant --issuer {} --feature {entitlement} {}", member.issuer, member.subject)
             }
             None => format!("give the API key's holder the entitlement `{entitlement}`"),
         },
         Refusal::Undecidable(what) => match what {
-            Undecided::Policy => "load a policy".to_owned(),
             Undecided::Keys => {
                 "make the issuer's JWKS reachable; see /readyz and the metrics of the key fetches".to_owned()
             }
@@ -105,10 +99,9 @@ fn refused(
     }
 }
 
-fn token(policy: &Snapshot, route: Option<&Route>, fault: TokenFault) -> String {
+fn token(route: Option<&Route>, fault: TokenFault) -> String {
     let issuers = || {
-        let accepted =
-            route.into_iter().flat_map(|route| &route.issuers).filter_map(|index| policy.issuers.get(*index));
+        let accepted = route.into_iter().flat_map(|route| &route.issuers);
         accepted
             .map(|issuer| format!("{} (audiences {})", issuer.issuer, issuer.audiences.join(", ")))
             .collect::<Vec<_>>()
@@ -129,9 +122,10 @@ fn token(policy: &Snapshot, route: Option<&Route>, fault: TokenFault) -> String 
 }
 
 /// Where tokens of the route's issuers may be sent.
-fn sources(policy: &Snapshot, route: &Route) -> String {
-    let accepted = route.issuers.iter().filter_map(|index| policy.issuers.get(*index));
-    let places: Vec<String> = accepted
+fn sources(route: &Route) -> String {
+    let places: Vec<String> = route
+        .issuers
+        .iter()
         .flat_map(|issuer| {
             issuer.token_from.iter().map(|source| match source {
                 TokenSource::Header(name) => format!("of {} in the header {name}", issuer.issuer),

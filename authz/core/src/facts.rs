@@ -1,19 +1,18 @@
-//! What the core must be told: limits, tokens, members and API keys.
+//! What a decision must be told: limits, tokens, members and API keys.
 //!
 //! The server gives live facts, `authz test` written ones, `authz replay` recorded ones. The trait knows no executor.
 
 use std::{
     future::Future,
     pin::pin,
+    sync::Arc,
     task::{Context, Poll, Waker},
 };
 
 use crate::{
-    entitlement::{MemberId, Standing, StoreUnavailable},
-    identity::{ApiKeyFault, ApiKeyRecord, TokenFault, TokenSource, VerifiedToken},
+    entitlement::{MemberId, Membership, StoreUnavailable},
+    identity::{ApiKeyFault, ApiKeyRecord, Issuer, PresentedToken, TokenFault, VerifiedToken},
     limit::{Charge, Stage, StageOutcome},
-    policy::Snapshot,
-    route::Route,
     time::Timestamp,
 };
 
@@ -22,26 +21,42 @@ pub trait Facts: Sync {
     /// Charges all limits of a stage, or none of them when an enforced one does not fit.
     fn charge(&self, stage: Stage, charges: &[Charge], now: Timestamp) -> impl Future<Output = StageOutcome> + Send;
 
-    /// Verifies a token against the issuers that `route` accepts.
+    /// Verifies a token that must be of one of these issuers.
     fn verify(
         &self,
-        token: &str,
-        source: &TokenSource,
-        route: &Route,
-        policy: &Snapshot,
+        token: PresentedToken<'_>,
+        issuers: &[Arc<Issuer>],
         now: Timestamp,
-    ) -> impl Future<Output = Result<VerifiedToken, TokenFault>> + Send;
+    ) -> impl Future<Output = Result<Arc<VerifiedToken>, TokenFault>> + Send;
 
-    /// What the store says of a member and of the token that names it.
-    fn standing(
-        &self,
-        member: &MemberId,
-        token_id: Option<&str>,
-        now: Timestamp,
-    ) -> impl Future<Output = Result<Standing, StoreUnavailable>> + Send;
+    /// What the store says of the member whom a token names, and of the token.
+    fn membership(&self, token: &VerifiedToken) -> impl Future<Output = Result<Membership, StoreUnavailable>> + Send;
 
     /// Looks an API key up.
     fn api_key(&self, key: &str, now: Timestamp) -> impl Future<Output = Result<ApiKeyRecord, ApiKeyFault>> + Send;
+}
+
+/// What the facts said of the caller in one decision. A question that was not asked has no answer.
+#[derive(Debug, Clone, Default)]
+pub struct CallerFacts {
+    /// How the verification of the token ended.
+    pub token: Option<Result<Arc<VerifiedToken>, TokenFault>>,
+    /// The membership behind the token.
+    pub membership: Option<Result<Membership, StoreUnavailable>>,
+    /// The holder of the API key.
+    pub api_key: Option<Result<ApiKeyRecord, ApiKeyFault>>,
+}
+
+impl CallerFacts {
+    /// The member of a token that verified, whatever the store says of the member.
+    pub fn member(&self) -> Option<&MemberId> {
+        self.token.as_ref()?.as_ref().ok().map(|token| &token.member)
+    }
+
+    /// The public id of an API key that is valid.
+    pub fn api_key_id(&self) -> Option<&str> {
+        self.api_key.as_ref()?.as_ref().ok().map(|key| &*key.id)
+    }
 }
 
 /// The value of a future that never waits, such as a decision with written facts; `None` if it does wait.

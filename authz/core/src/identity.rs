@@ -1,16 +1,17 @@
 //! Step 6: who is calling.
 
+pub mod issuer;
 pub mod jwks;
 pub mod token;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
+
+pub use issuer::{Issuer, KeySource, TokenAlgorithm, TokenSource};
 
 use crate::{
     cors::CorsVerdict,
     entitlement::{MemberId, MemberRecord},
-    policy::Snapshot,
-    request::{RequestFault, RequestView},
-    route::Route,
+    request::{HeaderFault, RequestFault, RequestView},
     time::Timestamp,
 };
 
@@ -19,15 +20,6 @@ pub const MAX_TOKEN_BYTES: usize = 8 * 1024;
 /// Longest API key that is looked at.
 pub const MAX_API_KEY_BYTES: usize = 256;
 
-/// Where a token may be found.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum TokenSource {
-    /// A header with the `Bearer` scheme; name in lower case.
-    Header(String),
-    /// A cookie.
-    Cookie(String),
-}
-
 /// What the request presents as its identity, before anything is verified.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Presented<'a> {
@@ -35,15 +27,19 @@ pub enum Presented<'a> {
     Nothing,
     /// A cookie that does not count: neither an allowed `Origin` nor a same-site fetch (CSRF).
     UncountedCookie,
-    /// A token and where it was found.
-    Token {
-        /// Compact serialisation, within [`MAX_TOKEN_BYTES`].
-        token: &'a str,
-        /// Where it was found.
-        source: &'a TokenSource,
-    },
+    /// A token.
+    Token(PresentedToken<'a>),
     /// An API key, within [`MAX_API_KEY_BYTES`].
     ApiKey(&'a str),
+}
+
+/// A token that nobody has verified yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PresentedToken<'a> {
+    /// Compact serialisation, within [`MAX_TOKEN_BYTES`].
+    pub text: &'a str,
+    /// Where it was found.
+    pub source: &'a TokenSource,
 }
 
 /// Why nothing that was presented can be looked at.
@@ -179,9 +175,9 @@ impl TokenFault {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ApiKeyRecord {
     /// Public id of the key: never the key.
-    pub id: String,
+    pub id: Arc<str>,
     /// Whom it stands for: plan and entitlements.
-    pub record: MemberRecord,
+    pub record: Arc<MemberRecord>,
     /// How old that is, when the store cannot be read now, or only from a standby.
     pub stale_for: Option<Duration>,
 }
@@ -206,58 +202,62 @@ pub enum Identity {
     /// Nobody that we know.
     Anonymous,
     /// A member with a verified token.
-    Member(VerifiedToken),
+    Member(Arc<VerifiedToken>),
     /// A service with an API key.
     ApiKey(ApiKeyRecord),
 }
 
-/// Finds what the request presents. The first source that is present is used; there is no falling back from it.
+/// Finds what the request presents, in the places that the accepted issuers use. The first source that is present is
+/// used; there is no falling back from it.
 ///
 /// # Errors
 /// [`PresentedFault`] when the request is ambiguous or the credential has no valid form.
 pub fn presented<'a>(
-    policy: &'a Snapshot,
-    route: &'a Route,
+    issuers: &'a [Arc<Issuer>],
+    api_key_header: Option<&str>,
     request: &'a RequestView,
     cors: CorsVerdict,
 ) -> Result<Presented<'a>, PresentedFault> {
-    let api_key = match &policy.api_key_header {
+    let api_key = match api_key_header {
         Some(name) => request.headers.single(name).map_err(|fault| header_fault("x-api-key", fault))?,
         None => None,
     };
-    let mut found = Presented::Nothing;
-    for source in
-        route.issuers.iter().filter_map(|issuer| policy.issuers.get(*issuer)).flat_map(|issuer| &issuer.token_from)
-    {
-        found = match source {
-            TokenSource::Header(name) => match bearer(request, name)? {
-                Some(token) => Presented::Token { token, source },
-                None => continue,
-            },
-            TokenSource::Cookie(name) => {
-                match request.headers.cookie(name).map_err(|fault| header_fault("cookie", fault))? {
-                    Some(token) if counts(request, cors) => Presented::Token { token, source },
-                    Some(_) => {
-                        found = Presented::UncountedCookie;
-                        continue;
-                    }
-                    None => continue,
-                }
-            }
-        };
-        break;
-    }
-    match (found, api_key) {
-        (Presented::Token { .. }, Some(_)) => Err(PresentedFault::TwoIdentities),
-        (Presented::Token { token, .. }, None) if token.len() > MAX_TOKEN_BYTES => {
+    match (presented_token(issuers, request, cors)?, api_key) {
+        (Presented::Token(_), Some(_)) => Err(PresentedFault::TwoIdentities),
+        (Presented::Token(token), None) if token.text.len() > MAX_TOKEN_BYTES => {
             Err(PresentedFault::Malformed(TokenFault::Oversized))
         }
         (_, Some(key)) if key.is_empty() || key.len() > MAX_API_KEY_BYTES => {
             Err(PresentedFault::Malformed(TokenFault::Malformed))
         }
         (_, Some(key)) => Ok(Presented::ApiKey(key)),
-        (found, None) => Ok(found),
+        (presented, None) => Ok(presented),
     }
+}
+
+fn presented_token<'a>(
+    issuers: &'a [Arc<Issuer>],
+    request: &'a RequestView,
+    cors: CorsVerdict,
+) -> Result<Presented<'a>, PresentedFault> {
+    let mut without_token = Presented::Nothing;
+    for source in issuers.iter().flat_map(|issuer| &issuer.token_from) {
+        let text = match source {
+            TokenSource::Header(name) => bearer(request, name)?,
+            TokenSource::Cookie(name) => {
+                let cookie = request.headers.cookie(name).map_err(|fault| header_fault("cookie", fault))?;
+                if cookie.is_some() && !counts(request, cors) {
+                    without_token = Presented::UncountedCookie;
+                    continue;
+                }
+                cookie
+            }
+        };
+        if let Some(text) = text {
+            return Ok(Presented::Token(PresentedToken { text, source }));
+        }
+    }
+    Ok(without_token)
 }
 
 /// The token of an `Authorization: Bearer` header (RFC 6750, section 2.1). Another scheme is not ours to judge.
@@ -285,6 +285,6 @@ fn counts(request: &RequestView, cors: CorsVerdict) -> bool {
     }
 }
 
-fn header_fault(name: &'static str, fault: crate::request::HeaderFault) -> PresentedFault {
+fn header_fault(name: &'static str, fault: HeaderFault) -> PresentedFault {
     PresentedFault::Request(RequestFault::Header { name, fault })
 }

@@ -1,10 +1,10 @@
 //! The pure decision core of docsgate's gate.
 //!
-//! [`decide`](decide::decide) turns one request into one decision, given an immutable policy snapshot, a way to ask for
+//! [`decide()`] turns one request into one decision, given an immutable policy snapshot, a way to ask for
 //! facts, and the time. It knows no sockets, files, clocks, databases or executors: the server, `authz test`,
 //! `authz explain` and `authz replay` all run this same function with facts that are live, written or recorded.
 //!
-//! The modules stand in the order in which a request meets them.
+//! The modules build on each other in one direction: identity < limit < route < policy < decide.
 
 pub mod cases;
 pub mod client_ip;
@@ -24,4 +24,4 @@ pub mod request;
 pub mod route;
 pub mod time;
 
-pub use decide::decide;
+pub use decide::{decide, decide_in_steps};

@@ -9,8 +9,10 @@ pub mod table;
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use ipnet::IpNet;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
-use crate::{client_ip::ClientIp, cors::HeaderLine, identity::Identity, policy::document::LimitKeyPart};
+use crate::{client_ip::ClientIp, cors::HeaderLine, identity::Identity};
 
 /// A sustained rate with a burst: one token every `interval`, at most `burst` at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -65,6 +67,27 @@ impl fmt::Display for Quota {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} in {} s, burst {}", self.count, self.window.as_secs(), self.burst)
     }
+}
+
+/// What a limit counts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LimitKeyPart {
+    /// The client's address: IPv4 /32, IPv6 by `client_ip.ipv6_prefix`.
+    #[default]
+    ClientIp,
+    /// The network around it: IPv4 /24, IPv6 /48.
+    IpPrefix,
+    /// The member; not applied to others.
+    Member,
+    /// The API key; not applied to others.
+    ApiKey,
+    /// The member, else the API key, else the client's address.
+    Caller,
+    /// The route.
+    Route,
+    /// The best corpus of the decision.
+    Corpus,
 }
 
 /// One compiled limit.
@@ -181,7 +204,7 @@ impl StageOutcome {
     }
 }
 
-/// Whom a request is charged to.
+/// What a request is charged for, and to whom.
 #[derive(Debug, Clone, Copy)]
 pub struct Subject<'a> {
     /// The client's address, if known.
@@ -194,19 +217,21 @@ pub struct Subject<'a> {
     pub route: &'a str,
     /// The best corpus of the decision so far.
     pub corpus: Option<&'a str>,
+    /// What the request costs.
+    pub cost: u32,
 }
 
 /// The charges of `rules` for one request. A limit whose key does not exist for this caller (a `member` limit for an
 /// anonymous one) does not apply; an exempt caller is not charged. Without an address everything that counts by
 /// address shares one key, so that a missing peer is never a way around a limit.
-pub fn charges(rules: &[Arc<LimitRule>], subject: &Subject<'_>, cost: u32) -> Vec<Charge> {
+pub fn charges(rules: &[Arc<LimitRule>], subject: &Subject<'_>) -> Vec<Charge> {
     rules
         .iter()
         .filter(|rule| !is_exempt(rule, subject))
         .filter_map(|rule| {
             let key = key(rule, subject)?;
             let quota = subject.plan.and_then(|plan| rule.tiers.get(plan)).copied().unwrap_or(rule.quota);
-            Some(Charge { rule: Arc::clone(rule), quota, key, cost })
+            Some(Charge { rule: Arc::clone(rule), quota, key, cost: subject.cost })
         })
         .collect()
 }
@@ -215,7 +240,7 @@ fn is_exempt(rule: &LimitRule, subject: &Subject<'_>) -> bool {
     let by_network =
         subject.ip.is_some_and(|ip| rule.exempt_networks.iter().any(|network| network.contains(&ip.address)));
     let by_key = match subject.identity {
-        Identity::ApiKey(key) => rule.exempt_api_keys.contains(&key.id),
+        Identity::ApiKey(key) => rule.exempt_api_keys.iter().any(|exempt| **exempt == *key.id),
         Identity::Anonymous | Identity::Member(_) => false,
     };
     by_network || by_key

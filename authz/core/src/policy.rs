@@ -13,11 +13,10 @@ use std::{sync::Arc, time::Duration};
 
 pub use compile::{Compiled, Overrides, compile};
 pub use diagnostic::{Diagnostic, PolicyText};
-pub use document::{LimiterBackend, OnStoreDown, PolicyDocument, TokenAlgorithm, WhenDown};
+pub use document::{LimiterBackend, OnStoreDown, PolicyDocument, WhenDown};
 
 use crate::{
-    client_ip::ClientIpPolicy, corpus::Corpus, cors::CorsProfile, identity::TokenSource, limit::LimitRule,
-    route::Router,
+    client_ip::ClientIpPolicy, corpus::Corpus, cors::CorsProfile, identity::Issuer, limit::LimitRule, route::Router,
 };
 
 /// A compiled policy. Immutable; swapped as a whole.
@@ -33,16 +32,16 @@ pub struct Snapshot {
     pub sign_in_url: Option<String>,
     /// How the client's address is found.
     pub client_ip: ClientIpPolicy,
-    /// CORS profiles; routes refer to them by index.
-    pub cors: Vec<CorsProfile>,
-    /// Token issuers; routes refer to them by index.
+    /// CORS profiles.
+    pub cors: Vec<Arc<CorsProfile>>,
+    /// Token issuers.
     pub issuers: Vec<Arc<Issuer>>,
     /// The header that carries an API key, in lower case; `None` when keys are not accepted.
     pub api_key_header: Option<String>,
     /// How entitlements are cached.
     pub entitlements: EntitlementsPolicy,
-    /// Corpora; routes refer to them by index.
-    pub corpora: Vec<Corpus>,
+    /// Corpora.
+    pub corpora: Vec<Arc<Corpus>>,
     /// All limits, by the order of their names.
     pub limits: Vec<Arc<LimitRule>>,
     /// Where limits are counted.
@@ -53,46 +52,6 @@ pub struct Snapshot {
     pub noise_limit: Arc<LimitRule>,
     /// The routes.
     pub router: Router,
-}
-
-/// One compiled issuer.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Issuer {
-    /// Name in the policy.
-    pub name: Arc<str>,
-    /// `iss`, compared exactly.
-    pub issuer: String,
-    /// Accepted audiences.
-    pub audiences: Vec<String>,
-    /// Where its keys come from.
-    pub keys: KeySource,
-    /// Accepted algorithms.
-    pub algorithms: Vec<TokenAlgorithm>,
-    /// Where its tokens are found, in order.
-    pub token_from: Vec<TokenSource>,
-    /// Accepted `typ` values in lower case; empty for the defaults (`jwt`, `at+jwt`, or none).
-    pub types: Vec<String>,
-    /// Claims that must be present.
-    pub required_claims: Vec<String>,
-    /// Tolerated clock difference.
-    pub leeway: Duration,
-    /// Longest accepted lifetime.
-    pub max_lifetime: Duration,
-    /// How often keys are fetched when the response does not say.
-    pub refresh: Duration,
-    /// How long the last good keys serve while the issuer is away.
-    pub max_stale: Duration,
-    /// The gate is ready before it has seen this issuer's keys.
-    pub ready_without_keys: bool,
-}
-
-/// Where an issuer's keys come from.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum KeySource {
-    /// A JWKS by URL.
-    Url(String),
-    /// A JWKS on disk.
-    File(String),
 }
 
 /// How entitlements are looked up and cached.

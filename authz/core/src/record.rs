@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 pub use bound::{MAX_BYTES, TooLarge};
 use facts::RecordedMember;
-pub use facts::{RecordedFacts, Recording, ReplayedFacts, Said};
+pub use facts::{RecordedFacts, ReplayedFacts};
 pub use request::{RecordedRequest, RedactedAddresses};
 
 use crate::{
@@ -125,7 +125,7 @@ impl RecordedDecision {
             status,
             reason: reason.to_owned(),
             cause,
-            route: about.route.as_ref().map(ToString::to_string),
+            route: about.route_name().map(str::to_owned),
             corpora,
             plan: about.plan.clone(),
             limits: limits.collect(),

@@ -7,7 +7,6 @@ use std::{
 
 use crate::{
     decide,
-    decision::Trace,
     facts::immediately,
     limit::memory::MemoryLimits,
     policy::Snapshot,
@@ -99,8 +98,7 @@ impl<'a> Replay<'a> {
         self.summary.without_limits += u64::from(!complete);
         let facts = ReplayedFacts::new(&record.facts, complete.then_some(&self.limits));
         let view = record.request.view(&record.id);
-        let decision = immediately(decide(self.policy, &view, &facts, now, &mut Trace::off()))
-            .ok_or("recorded facts never wait")?;
+        let decision = immediately(decide(self.policy, &view, &facts, now)).ok_or("recorded facts never wait")?;
         let after = RecordedDecision::of(&decision);
         // Without limits, what they refused then is taken as refused now; so is what is still noise.
         let refused_by_limit = record.decision.reason == "rate_limited" && (!complete || decision.about.noise);

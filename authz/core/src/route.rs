@@ -8,6 +8,8 @@ use std::{cmp::Reverse, collections::HashMap, sync::Arc, time::Duration};
 
 use crate::{
     corpus::RouteCorpus,
+    cors::CorsProfile,
+    identity::Issuer,
     limit::LimitRule,
     request::{NormalPath, RequestView},
 };
@@ -19,16 +21,16 @@ pub struct Route {
     pub name: Arc<str>,
     /// The requests it takes.
     pub matcher: Matcher,
-    /// Index of its CORS profile in the snapshot.
-    pub cors: Option<usize>,
+    /// Its CORS profile.
+    pub cors: Option<Arc<CorsProfile>>,
     /// Requests without `Origin` are refused.
     pub require_origin: bool,
     /// What it serves.
     pub corpus: RouteCorpus,
     /// A token that does not verify means no token, instead of 401.
     pub anonymous_on_invalid_token: bool,
-    /// Indices of the issuers accepted here.
-    pub issuers: Vec<usize>,
+    /// The issuers accepted here.
+    pub issuers: Vec<Arc<Issuer>>,
     /// Limits on addresses, counted before identity is known.
     pub flood_limits: Vec<Arc<LimitRule>>,
     /// Limits on callers, counted once identity is known.
@@ -39,6 +41,17 @@ pub struct Route {
     pub maintenance: Option<Duration>,
     /// Refusals of limits and identity are only recorded.
     pub shadow: bool,
+}
+
+impl Route {
+    /// Whether it matters who is calling. A route that serves only public corpora never looks at tokens.
+    pub fn depends_on_identity(&self) -> bool {
+        match &self.corpus {
+            RouteCorpus::None => false,
+            RouteCorpus::Auto => true,
+            RouteCorpus::Only(corpus) => corpus.entitlement.is_some(),
+        }
+    }
 }
 
 /// Which requests a route takes.
@@ -76,11 +89,11 @@ pub enum HostMatch {
     Suffix(String),
 }
 
-/// What routing found.
+/// The route that a request belongs to, if there is one.
 #[derive(Debug)]
-pub enum Found<'a> {
-    /// The route.
-    Route(&'a Arc<Route>),
+pub enum RouteMatch<'a> {
+    /// This one.
+    Matched(&'a Arc<Route>),
     /// The path is known, the method is not: the methods that are, and the route whose CORS profile answers.
     WrongMethod {
         /// Methods that some route of this path takes.
@@ -88,32 +101,39 @@ pub enum Found<'a> {
         /// The most specific of those routes.
         nearest: &'a Arc<Route>,
     },
-    /// Nothing takes this path.
-    Nothing,
+    /// No route takes this path.
+    NotFound,
 }
 
 /// All routes of a policy, in order of specificity.
 #[derive(Debug, Clone, Default)]
 pub struct Router {
     routes: Vec<Arc<Route>>,
-    /// Indices of routes with an exact path; most policies have little else.
-    exact: HashMap<String, Vec<usize>>,
-    /// Indices of all others.
-    patterns: Vec<usize>,
+    /// Routes with an exact path, by path; most policies have little else.
+    exact: HashMap<String, Vec<Ranked>>,
+    /// All others.
+    patterns: Vec<Ranked>,
+}
+
+/// A route and its place in the order of specificity.
+#[derive(Debug, Clone)]
+struct Ranked {
+    rank: usize,
+    route: Arc<Route>,
 }
 
 impl Router {
     /// Sorts the routes by specificity.
-    pub fn new(routes: Vec<Route>) -> Self {
-        let mut routes: Vec<Arc<Route>> = routes.into_iter().map(Arc::new).collect();
+    pub fn new(mut routes: Vec<Arc<Route>>) -> Self {
         // The sort is stable: equals stay in the order of the policy.
         routes.sort_by_key(|route| Reverse(route.matcher.specificity()));
-        let mut exact: HashMap<String, Vec<usize>> = HashMap::new();
+        let mut exact: HashMap<String, Vec<Ranked>> = HashMap::new();
         let mut patterns = Vec::new();
-        for (index, route) in routes.iter().enumerate() {
+        for (rank, route) in routes.iter().enumerate() {
+            let ranked = Ranked { rank, route: Arc::clone(route) };
             match &route.matcher.path {
-                PathMatch::Exact(path) => exact.entry(path.clone()).or_default().push(index),
-                PathMatch::Prefix(_) | PathMatch::Template(_) => patterns.push(index),
+                PathMatch::Exact(path) => exact.entry(path.clone()).or_default().push(ranked),
+                PathMatch::Prefix(_) | PathMatch::Template(_) => patterns.push(ranked),
             }
         }
         Self { routes, exact, patterns }
@@ -125,41 +145,38 @@ impl Router {
     }
 
     /// Finds the route for a request that uses `method` (for a preflight: the method it asks for).
-    pub fn find(&self, request: &RequestView, method: &str) -> Found<'_> {
+    pub fn find(&self, request: &RequestView, method: &str) -> RouteMatch<'_> {
         let exact = self.exact.get(request.path.as_str()).map(Vec::as_slice).unwrap_or_default();
-        // Both lists are in order of specificity; merging them keeps it.
-        let (mut exact, mut patterns) = (exact.iter().peekable(), self.patterns.iter().peekable());
         let mut wrong_method: Vec<&Arc<Route>> = Vec::new();
-        loop {
-            let next = match (exact.peek(), patterns.peek()) {
-                (Some(a), Some(b)) if a < b => exact.next(),
-                (Some(_), None) => exact.next(),
-                (_, Some(_)) => patterns.next(),
-                (None, None) => break,
-            };
-            let Some(route) = next.and_then(|index| self.routes.get(*index)) else { break };
-            if !route.matcher.takes_all_but_method(request) {
-                continue;
-            }
+        for route in merge(exact, &self.patterns).filter(|route| route.matcher.takes_all_but_method(request)) {
             if route.matcher.takes_method(method) {
-                return Found::Route(route);
+                return RouteMatch::Matched(route);
             }
             wrong_method.push(route);
         }
-        match wrong_method.first() {
-            None => Found::Nothing,
-            Some(nearest) => {
-                let mut allowed: Vec<String> =
-                    wrong_method.iter().flat_map(|route| route.matcher.methods.iter().cloned()).collect();
-                if allowed.iter().any(|method| method == "GET") {
-                    allowed.push("HEAD".to_owned());
-                }
-                allowed.sort_unstable();
-                allowed.dedup();
-                Found::WrongMethod { allowed, nearest }
-            }
+        let Some(nearest) = wrong_method.first() else { return RouteMatch::NotFound };
+        let mut allowed: Vec<String> =
+            wrong_method.iter().flat_map(|route| route.matcher.methods.iter().cloned()).collect();
+        if allowed.iter().any(|method| method == "GET") {
+            allowed.push("HEAD".to_owned());
         }
+        allowed.sort_unstable();
+        allowed.dedup();
+        RouteMatch::WrongMethod { allowed, nearest }
     }
+}
+
+/// Two lists in order of specificity as one.
+fn merge<'a>(one: &'a [Ranked], other: &'a [Ranked]) -> impl Iterator<Item = &'a Arc<Route>> {
+    let (mut one, mut other) = (one.iter().peekable(), other.iter().peekable());
+    std::iter::from_fn(move || {
+        let one_is_next = match (one.peek(), other.peek()) {
+            (Some(first), Some(second)) => first.rank < second.rank,
+            (first, _) => first.is_some(),
+        };
+        let next = if one_is_next { one.next() } else { other.next() };
+        next.map(|ranked| &ranked.route)
+    })
 }
 
 impl Matcher {

@@ -10,8 +10,8 @@ use std::{
 use anyhow::{Context, Result};
 use authz_core::{
     cases::{self, Scene, WrittenFacts, document::MemberDocument},
-    decide,
-    decision::{Trace, TraceStep},
+    decide_in_steps,
+    decision::TraceStep,
     explain::remedy,
     facts::immediately,
     policy::{PolicyText, Snapshot, compile, diagnostic::render, document::OneOrMany},
@@ -209,10 +209,9 @@ fn explain_record(policy: &Snapshot, record: &DecisionRecord) -> Result<Explaine
     let now = record.timestamp().map_err(UsageError)?;
     let facts = ReplayedFacts::new(&record.facts, None);
     let view = record.request.view(&record.id);
-    let mut trace = Trace::recording();
-    let decision = immediately(decide(policy, &view, &facts, now, &mut trace)).context("recorded facts never wait")?;
+    let decided = immediately(decide_in_steps(policy, &view, &facts, now));
+    let (decision, mut steps) = decided.context("recorded facts never wait")?;
     let again = RecordedDecision::of(&decision);
-    let mut steps = trace.steps().to_vec();
     if record.truncated {
         let text = "the record does not hold the whole request: what is said here is of what it holds".to_owned();
         steps.push(TraceStep { step: "record", text });

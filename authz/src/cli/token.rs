@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use authz_core::{
-    identity::{TokenSource, jwks::KeySet, token},
+    identity::{PresentedToken, TokenSource, jwks::KeySet, token},
     policy::{compile, diagnostic},
     time::Timestamp,
 };
@@ -279,7 +279,7 @@ fn judge(args: &InspectArgs, text: &str) -> Result<Option<Result<String, String>
     };
     let fallback = TokenSource::Header("authorization".to_owned());
     let source = issuer.token_from.first().unwrap_or(&fallback);
-    let verdict = token::verify(text, &keys, issuer, source, now());
+    let verdict = token::verify(PresentedToken { text, source }, &keys, issuer, now());
     Ok(Some(verdict.map(|_| issuer.name.to_string()).map_err(|fault| fault.to_string())))
 }
 

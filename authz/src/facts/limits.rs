@@ -147,7 +147,7 @@ impl Limiter {
     }
 
     /// Charges all limits of a stage, or none of them when an enforced one does not fit.
-    pub async fn charge(&self, stage: Stage, charges: &[Charge], _now: Timestamp) -> StageOutcome {
+    pub async fn charge(&self, stage: Stage, charges: &[Charge]) -> StageOutcome {
         let labels = self.local.meters.labels(charges);
         let settings = self.settings.load_full();
         let outcome = match (stage, settings.backend, &self.redis) {

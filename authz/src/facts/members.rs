@@ -21,9 +21,8 @@ use std::{
 };
 
 use authz_core::{
-    entitlement::{MemberId, Standing, StoreUnavailable},
+    entitlement::{MemberId, Membership, StoreUnavailable},
     policy::EntitlementsPolicy,
-    time::Timestamp,
 };
 use prometheus_client::registry::Registry;
 use tokio::{
@@ -117,12 +116,11 @@ impl Members {
     ///
     /// # Errors
     /// [`StoreUnavailable`] when the store cannot be read and nothing recent enough is cached.
-    pub async fn standing(
+    pub async fn membership(
         self: &Arc<Self>,
         member: &MemberId,
         token_id: Option<&str>,
-        _now: Timestamp,
-    ) -> Result<Standing, StoreUnavailable> {
+    ) -> Result<Membership, StoreUnavailable> {
         let policy = self.policy();
         let cached = self.entries.get(member);
         if let Some(entry) = &cached {
@@ -136,7 +134,7 @@ impl Members {
             if freshness != Freshness::Old {
                 let lag = entry.lag(now);
                 self.metrics.count(if lag.is_some() { "stale" } else { "hit" });
-                return Ok(entry.standing(token_id, lag));
+                return Ok(entry.membership(token_id, lag));
             }
         }
         // Whoever is known does not wait for a database that hangs: a read that takes longer counts as failed, and goes on
@@ -150,7 +148,7 @@ impl Members {
             Ok(entry) => {
                 let lag = entry.lag(self.told.now());
                 self.metrics.count(if lag.is_some() { "stale" } else { "miss" });
-                Ok(entry.standing(token_id, lag))
+                Ok(entry.membership(token_id, lag))
             }
             Err(unavailable) => {
                 // Looked up again: a change may have voided it while the read failed.
@@ -159,7 +157,7 @@ impl Members {
                 match known.zip(age.filter(|age| *age < policy.max_stale)) {
                     Some((entry, age)) => {
                         self.metrics.count("stale");
-                        Ok(entry.standing(token_id, Some(age)))
+                        Ok(entry.membership(token_id, Some(age)))
                     }
                     None => {
                         self.metrics.count("unavailable");
@@ -195,7 +193,7 @@ impl Members {
         let mut overtaken = None;
         for _ in 0..4 {
             let (began, epoch) = (self.told.now(), self.told.epoch());
-            let (row, lag) = query::standing(database, member).await.map_err(|error| {
+            let (row, lag) = query::membership(database, member).await.map_err(|error| {
                 // That there is no endpoint was said when it was lost, and not by every request.
                 if !matches!(error, Unanswered::NoEndpoint) {
                     tracing::warn!(%error, "a member cannot be read");

@@ -9,14 +9,13 @@ use std::{
 };
 
 use authz_core::{
-    identity::{TokenFault, TokenSource, VerifiedToken, token},
-    policy::{Issuer, KeySource, Snapshot},
-    route::Route,
+    identity::{Issuer, KeySource, PresentedToken, TokenFault, VerifiedToken, token},
+    policy::Snapshot,
     time::Timestamp,
 };
 use prometheus_client::registry::Registry;
 
-use cache::VerifiedCache;
+use cache::{Verification, VerifiedCache};
 use keys::{KeyMetrics, KeyState};
 
 /// Process settings for tokens.
@@ -59,49 +58,40 @@ impl Tokens {
         }
     }
 
-    /// Verifies a token against the issuers that `route` accepts.
+    /// Verifies a token that must be of one of these issuers.
     ///
     /// # Errors
     /// [`TokenFault`], the first that was found.
     pub async fn verify(
         &self,
-        token: &str,
-        source: &TokenSource,
-        route: &Route,
-        policy: &Snapshot,
+        token: PresentedToken<'_>,
+        issuers: &[Arc<Issuer>],
         now: Timestamp,
-    ) -> Result<VerifiedToken, TokenFault> {
-        let claimed = token::claimed_issuer(token)?;
-        let issuer = route
-            .issuers
-            .iter()
-            .filter_map(|index| policy.issuers.get(*index))
-            .find(|issuer| issuer.issuer == claimed)
-            .ok_or(TokenFault::UnknownIssuer)?;
+    ) -> Result<Arc<VerifiedToken>, TokenFault> {
+        let claimed = token::claimed_issuer(token.text)?;
+        let issuer = issuers.iter().find(|issuer| issuer.issuer == claimed).ok_or(TokenFault::UnknownIssuer)?;
         let state = self.state(&issuer.keys).ok_or(TokenFault::NoKeys)?;
-        let result = self.verify_with(token, issuer, &state, source, now);
-        if result != Err(TokenFault::UnknownKey) && result != Err(TokenFault::NoKeys) {
+        let result = self.verify_with(&state, token, issuer, now);
+        if !matches!(result, Err(TokenFault::UnknownKey | TokenFault::NoKeys)) {
             return result;
         }
         // The issuer may have a new key: ask, at most once in an interval whatever arrives.
         if !state.refetched_on_demand().await {
             return result;
         }
-        self.verify_with(token, issuer, &state, source, now)
+        self.verify_with(&state, token, issuer, now)
     }
 
     fn verify_with(
         &self,
-        token: &str,
-        issuer: &Arc<Issuer>,
         state: &KeyState,
-        source: &TokenSource,
+        token: PresentedToken<'_>,
+        issuer: &Arc<Issuer>,
         now: Timestamp,
-    ) -> Result<VerifiedToken, TokenFault> {
+    ) -> Result<Arc<VerifiedToken>, TokenFault> {
         let loaded = state.usable(issuer.max_stale).ok_or(TokenFault::NoKeys)?;
-        self.cache.get_or_verify(token, issuer, loaded.set, source, now, || {
-            token::verify(token, &loaded.keys, issuer, source, now)
-        })
+        let verification = Verification { token, issuer, set: loaded.set, now };
+        self.cache.get_or_verify(&verification, || token::verify(token, &loaded.keys, issuer, now))
     }
 
     fn state(&self, source: &KeySource) -> Option<Arc<KeyState>> {

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use authz_core::{
     decision::Decision,
     policy::Snapshot,
-    record::{DecisionRecord, RecordedDecision, RecordedFacts, RecordedRequest, SCHEMA, Said},
+    record::{DecisionRecord, RecordedDecision, RecordedFacts, RecordedRequest, SCHEMA},
     request::{Malformed, RequestView},
     time::Timestamp,
 };
@@ -22,8 +22,6 @@ pub struct Made<'a> {
     pub id: String,
     /// The request.
     pub view: Result<RequestView, Malformed>,
-    /// What the facts said.
-    pub said: Said,
     /// The decision.
     pub decision: &'a Decision,
     /// The policy that decided.
@@ -72,7 +70,7 @@ impl Audit {
             sampled,
             truncated: false,
             request,
-            facts: RecordedFacts::of(&made.said, made.subject.as_deref()),
+            facts: RecordedFacts::of(&made.decision.about.facts, made.subject.as_deref()),
             decision: RecordedDecision::of(made.decision),
             candidate: None,
             micros: u64::try_from(made.took.as_micros()).unwrap_or(u64::MAX),

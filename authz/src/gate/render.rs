@@ -152,8 +152,8 @@ impl Renderer {
 
     /// An opaque id of the caller: stable while the key is, and useless without it.
     fn pseudonym(&self, decision: &Decision) -> Option<String> {
-        let about = &decision.about;
-        let text = match (&about.member, &about.api_key) {
+        let facts = &decision.about.facts;
+        let text = match (facts.member(), facts.api_key_id()) {
             (Some(MemberId { issuer, subject }), _) => format!("m\0{issuer}\0{subject}"),
             (None, Some(key)) => format!("k\0{key}"),
             (None, None) => return None,
@@ -255,7 +255,7 @@ fn metadata(decision: &Decision, reason: &str, subject: Option<&str>) -> Metadat
     let mut fields = vec![
         ("policy_version", about.policy.to_string()),
         ("reason", reason.to_owned()),
-        ("route", about.route.as_deref().unwrap_or("none").to_owned()),
+        ("route", about.route_name().unwrap_or("none").to_owned()),
     ];
     if let Outcome::Allow(allow) = &decision.outcome {
         fields.push(("corpora", allow.corpora().join(",")));

@@ -11,10 +11,7 @@ mod shared;
 use std::{collections::BTreeMap, fs, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
-use authz_core::{
-    limit::{Charge, LimitKey, LimitRule, Quota},
-    policy::document::LimitKeyPart,
-};
+use authz_core::limit::{Charge, LimitKey, LimitKeyPart, LimitRule, Quota};
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();

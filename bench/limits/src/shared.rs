@@ -2,7 +2,7 @@
 
 use std::{
     sync::Arc,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result};
@@ -10,7 +10,6 @@ use authz::facts::limits::Limiter;
 use authz_core::{
     limit::{Charge, Stage},
     policy::{LimiterBackend, LimiterPolicy, RedisPolicy},
-    time::Timestamp,
 };
 use docsgate_harness::{redis::Redis, system_tool::system_tool};
 use prometheus_client::registry::Registry;
@@ -61,10 +60,6 @@ async fn limiter(redis: &Redis, lease: u32, timeout: Duration) -> Result<(Arc<Li
     Ok((limiter, Arc::new(registry)))
 }
 
-fn now() -> Timestamp {
-    Timestamp::from_system(SystemTime::now())
-}
-
 /// A thousand callers in turn, each within its limit.
 async fn speed(redis: &Redis, in_flight: usize, lease: u32) -> Result<()> {
     const TIME: Duration = Duration::from_secs(5);
@@ -81,7 +76,7 @@ async fn speed(redis: &Redis, in_flight: usize, lease: u32) -> Result<()> {
             for index in (task * 31).. {
                 let one = &charges[index % 1000..=index % 1000];
                 let asked = Instant::now();
-                limiter.charge(Stage::Caller, one, now()).await;
+                limiter.charge(Stage::Caller, one).await;
                 times.push(asked.elapsed());
                 if index % 16 == 0 {
                     // What is answered without waiting must not keep the others from their turn.
@@ -125,7 +120,7 @@ async fn over_admission(redis: &Redis, lease: u32) -> Result<()> {
             tasks.push(tokio::spawn(async move {
                 let mut admitted = Vec::new();
                 while started.elapsed() < TIME {
-                    if limiter.charge(Stage::Caller, &one, now()).await.refusing().is_none() {
+                    if limiter.charge(Stage::Caller, &one).await.refusing().is_none() {
                         admitted.push(started.elapsed().as_secs_f64());
                     }
                     if started.elapsed() < Duration::from_secs(1) {

@@ -42,7 +42,7 @@ impl Coverage {
     }
 
     /// Counts one decision.
-    pub(super) fn record(&mut self, policy: &Snapshot, played: &Played) {
+    pub(super) fn record(&mut self, played: &Played) {
         let decision = &played.decision;
         let refused = matches!(decision.outcome, Outcome::Refuse(_));
         let mut hit = |kind, name: String, decisive: bool| {
@@ -51,8 +51,8 @@ impl Coverage {
                 *decided += u32::from(decisive);
             }
         };
-        if let Some(route) = &decision.about.route {
-            hit("route", route.to_string(), refused);
+        if let Some(route) = decision.about.route_name() {
+            hit("route", route.to_owned(), refused);
         }
         for state in &decision.about.limits {
             let refuses = matches!(&decision.outcome, Outcome::Refuse(Refusal::RateLimited { limit, .. }) if *limit == state.name);
@@ -65,12 +65,7 @@ impl Coverage {
         }
         let origin = played.view.as_ref().ok().and_then(|view| view.single("origin").ok().flatten());
         let origin = origin.and_then(|origin| Origin::parse(origin).ok());
-        let route = decision
-            .about
-            .route
-            .as_deref()
-            .and_then(|name| policy.router.routes().iter().find(|route| *route.name == *name));
-        let profile = route.and_then(|route| route.cors).and_then(|index| policy.cors.get(index));
+        let profile = decision.about.route.as_ref().and_then(|route| route.cors.as_ref());
         if let (Some(origin), Some(profile)) = (origin, profile)
             && let Some(pattern) = profile.allowing(&origin)
         {

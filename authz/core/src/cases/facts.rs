@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -11,12 +11,11 @@ use serde::{Deserialize, Serialize};
 
 use super::document::{MemberDocument, RequestDocument, StoreDocument, TokenDocument};
 use crate::{
-    entitlement::{Entitlement, Entitlements, MemberId, MemberRecord, Standing, StoreUnavailable},
+    entitlement::{Entitlement, Entitlements, MemberId, MemberRecord, Membership, StoreUnavailable},
     facts::Facts,
-    identity::{ApiKeyFault, ApiKeyRecord, TokenFault, TokenSource, VerifiedToken},
+    identity::{ApiKeyFault, ApiKeyRecord, Issuer, PresentedToken, TokenFault, TokenSource, VerifiedToken},
     limit::{Charge, Stage, StageOutcome, memory::MemoryLimits},
     policy::{Snapshot, document::TokenSourceDocument, parse_duration},
-    route::Route,
     time::Timestamp,
 };
 
@@ -57,16 +56,16 @@ pub struct WrittenFacts {
     limits: Mutex<MemoryLimits>,
     token: Option<WrittenToken>,
     store: StoreDocument,
-    members: BTreeMap<String, MemberRecord>,
+    members: BTreeMap<String, Arc<MemberRecord>>,
     api_key: Option<String>,
-    api_keys: BTreeMap<String, MemberRecord>,
+    api_keys: BTreeMap<String, Arc<MemberRecord>>,
 }
 
 #[derive(Debug)]
 struct WrittenToken {
-    issuer: usize,
+    issuer: Arc<Issuer>,
     source: TokenSource,
-    verified: Result<VerifiedToken, TokenFault>,
+    verified: Result<Arc<VerifiedToken>, TokenFault>,
     revoked: bool,
 }
 
@@ -107,19 +106,16 @@ impl WrittenFacts {
 
 fn written_token(policy: &Snapshot, token: &TokenDocument, now: Timestamp) -> Result<WrittenToken, String> {
     let issuer = match &token.issuer {
-        None if policy.issuers.is_empty() => return Err("token: the policy has no issuer".to_owned()),
-        None => 0,
-        Some(name) => policy
-            .issuers
-            .iter()
-            .position(|issuer| *issuer.name == **name)
-            .ok_or_else(|| format!("token: there is no issuer `{name}`"))?,
+        None => policy.issuers.first().ok_or("token: the policy has no issuer")?,
+        Some(name) => {
+            let known = policy.issuers.iter().find(|issuer| *issuer.name == **name);
+            known.ok_or_else(|| format!("token: there is no issuer `{name}`"))?
+        }
     };
-    let by = policy.issuers.get(issuer).ok_or("token: the policy has no issuer")?;
     let source = match &token.from {
         Some(TokenSourceDocument::Header(name)) => TokenSource::Header(name.to_ascii_lowercase()),
         Some(TokenSourceDocument::Cookie(name)) => TokenSource::Cookie(name.clone()),
-        None => by.token_from.first().cloned().unwrap_or_else(|| TokenSource::Header("authorization".to_owned())),
+        None => issuer.token_from.first().cloned().unwrap_or_else(|| TokenSource::Header("authorization".to_owned())),
     };
     let lifetime = token.expires_in.as_deref().map_or(Ok(Duration::from_secs(3600)), parse_duration)?;
     let expires = now.plus(lifetime);
@@ -130,12 +126,13 @@ fn written_token(policy: &Snapshot, token: &TokenDocument, now: Timestamp) -> Re
         })?),
         None => (expires <= now).then_some(TokenFault::Expired),
     };
-    let member = MemberId { issuer: by.issuer.clone(), subject: token.subject.clone() };
-    let verified = fault.map_or_else(|| Ok(VerifiedToken { member, id: Some("written".to_owned()), expires }), Err);
-    Ok(WrittenToken { issuer, source, verified, revoked: token.revoked })
+    let member = MemberId { issuer: issuer.issuer.clone(), subject: token.subject.clone() };
+    let verified = VerifiedToken { member, id: Some("written".to_owned()), expires };
+    let verified = fault.map_or_else(|| Ok(Arc::new(verified)), Err);
+    Ok(WrittenToken { issuer: Arc::clone(issuer), source, verified, revoked: token.revoked })
 }
 
-fn records(members: &BTreeMap<String, MemberDocument>) -> Result<BTreeMap<String, MemberRecord>, String> {
+fn records(members: &BTreeMap<String, MemberDocument>) -> Result<BTreeMap<String, Arc<MemberRecord>>, String> {
     let record = |(name, member): (&String, &MemberDocument)| {
         let time = |text: &Option<String>| text.as_deref().map(Timestamp::parse).transpose();
         let mut entitlements = Vec::with_capacity(member.entitlements.len());
@@ -148,7 +145,7 @@ fn records(members: &BTreeMap<String, MemberDocument>) -> Result<BTreeMap<String
             plan: member.plan.clone(),
             entitlements: Entitlements(entitlements),
         };
-        Ok((name.clone(), record))
+        Ok((name.clone(), Arc::new(record)))
     };
     members.iter().map(record).collect()
 }
@@ -166,28 +163,26 @@ impl Facts for WrittenFacts {
 
     async fn verify(
         &self,
-        token: &str,
-        source: &TokenSource,
-        route: &Route,
-        _: &Snapshot,
+        token: PresentedToken<'_>,
+        issuers: &[Arc<Issuer>],
         _: Timestamp,
-    ) -> Result<VerifiedToken, TokenFault> {
-        let Some(written) = self.token.as_ref().filter(|_| token == TOKEN) else { return Err(TokenFault::Malformed) };
-        if !route.issuers.contains(&written.issuer) {
+    ) -> Result<Arc<VerifiedToken>, TokenFault> {
+        let written = self.token.as_ref().filter(|_| token.text == TOKEN).ok_or(TokenFault::Malformed)?;
+        if !issuers.contains(&written.issuer) {
             return Err(TokenFault::UnknownIssuer);
         }
-        if *source != written.source {
+        if *token.source != written.source {
             return Err(TokenFault::WrongSource);
         }
         written.verified.clone()
     }
 
-    async fn standing(&self, member: &MemberId, _: Option<&str>, _: Timestamp) -> Result<Standing, StoreUnavailable> {
+    async fn membership(&self, token: &VerifiedToken) -> Result<Membership, StoreUnavailable> {
         if self.store == StoreDocument::Down {
             return Err(StoreUnavailable);
         }
-        Ok(Standing {
-            record: self.members.get(&member.subject).cloned(),
+        Ok(Membership {
+            record: self.members.get(&token.member.subject).cloned(),
             token_revoked: self.token.as_ref().is_some_and(|token| token.revoked),
             stale_for: self.stale_for(),
         })
@@ -199,6 +194,6 @@ impl Facts for WrittenFacts {
         }
         let id = self.api_key.as_ref().filter(|_| key == API_KEY).ok_or(ApiKeyFault::Malformed)?;
         let record = self.api_keys.get(id).cloned().ok_or(ApiKeyFault::Unknown)?;
-        Ok(ApiKeyRecord { id: id.clone(), record, stale_for: self.stale_for() })
+        Ok(ApiKeyRecord { id: id.as_str().into(), record, stale_for: self.stale_for() })
     }
 }

@@ -161,7 +161,7 @@ fn answers_to_an_allowed_origin() {
     access-control-expose-headers: x-request-id
     vary: Origin
     ");
-    insta::assert_snapshot!(render(&credentialed.preflight_headers(&origin("https://a.example"), "POST", Some("x-other"), true)), @r"
+    insta::assert_snapshot!(render(&credentialed.preflight_headers(&origin("https://a.example"), &Preflight { method: "POST", headers: Some("x-other"), private_network: true })), @r"
     access-control-allow-origin: https://a.example
     access-control-allow-credentials: true
     access-control-allow-methods: GET, POST
@@ -176,10 +176,16 @@ fn answers_to_an_allowed_origin() {
 #[test]
 fn a_star_is_echoed_when_credentials_are_on() {
     let open = profile(&["*"], false, true);
-    let headers = render(&open.preflight_headers(&origin("https://b.example"), "PUT", Some("x-a, x-b"), false));
+    let headers = render(&open.preflight_headers(
+        &origin("https://b.example"),
+        &Preflight { method: "PUT", headers: Some("x-a, x-b"), private_network: false },
+    ));
     assert!(headers.contains("allow-origin: *\n") && headers.contains("allow-methods: *\n"), "{headers}");
     let credentialed = profile(&["*"], true, true);
-    let headers = render(&credentialed.preflight_headers(&origin("https://b.example"), "PUT", Some("x-a, x-b"), false));
+    let headers = render(&credentialed.preflight_headers(
+        &origin("https://b.example"),
+        &Preflight { method: "PUT", headers: Some("x-a, x-b"), private_network: false },
+    ));
     assert!(headers.contains("allow-origin: https://b.example\n"), "{headers}");
     assert!(headers.contains("allow-methods: PUT\n") && headers.contains("allow-headers: x-a, x-b\n"), "{headers}");
     assert!(!headers.contains('*') && !headers.contains("private-network"), "{headers}");
@@ -233,7 +239,10 @@ fn an_anonymous_origin_gets_no_credentials() {
     assert_eq!(profile.check(&preview), CorsVerdict::AllowedAnonymously);
     let has = |lines: &[HeaderLine], name: &str| lines.iter().any(|(line, _)| *line == name);
     for (origin, credentials) in [(&docs, true), (&preview, false)] {
-        for lines in [profile.response_headers(origin), profile.preflight_headers(origin, "GET", None, false)] {
+        for lines in [
+            profile.response_headers(origin),
+            profile.preflight_headers(origin, &Preflight { method: "GET", headers: None, private_network: false }),
+        ] {
             assert!(has(&lines, "access-control-allow-origin"));
             assert_eq!(has(&lines, "access-control-allow-credentials"), credentials, "{origin}");
         }

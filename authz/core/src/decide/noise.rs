@@ -3,59 +3,50 @@
 
 use std::sync::Arc;
 
+use super::Evaluation;
 use crate::{
     client_ip::{ClientIp, client_ip},
-    decision::{About, Refusal, Trace},
+    decision::Refusal,
     facts::Facts,
     identity::Identity,
     limit::{self, Stage, Subject},
-    policy::Snapshot,
     request::{Malformed, RequestView},
-    time::Timestamp,
 };
 
-/// Charges a refusal that no limit has counted to the client's address, and turns it into a 429 when there were too many:
-/// nobody is refused for free. In shadow mode the refusal stays what it is.
-pub(super) async fn charge<F: Facts>(
-    policy: &Snapshot,
-    request: &Result<RequestView, Malformed>,
-    facts: &F,
-    now: Timestamp,
-    refusal: Refusal,
-    about: &mut About,
-    trace: &mut Trace,
-) -> Refusal {
-    let counted = about.limits.iter().any(|state| !state.shadow);
-    if counted || matches!(refusal, Refusal::Undecidable(_) | Refusal::RateLimited { .. }) {
-        return refusal;
+impl<F: Facts> Evaluation<'_, F> {
+    /// Charges a refusal that no limit has counted to the client's address, and turns it into a 429 when there were too
+    /// many: nobody is refused for free. In shadow mode the refusal stays what it is.
+    pub(super) async fn charge_noise(&mut self, request: &Result<RequestView, Malformed>, refusal: Refusal) -> Refusal {
+        let counted = self.about.limits.iter().any(|state| !state.shadow);
+        if counted || matches!(refusal, Refusal::Undecidable(_) | Refusal::RateLimited { .. }) {
+            return refusal;
+        }
+        self.about.noise = true;
+        let settings = &self.policy.client_ip;
+        self.about.client_ip = match request {
+            Ok(request) => self.about.client_ip.or_else(|| client_ip(settings, request)),
+            Err(malformed) => malformed.peer.map(|peer| ClientIp::new(peer, settings.ipv6_prefix)),
+        };
+        let subject = Subject {
+            ip: self.about.client_ip,
+            identity: &Identity::Anonymous,
+            plan: None,
+            route: self.about.route_name().unwrap_or("none"),
+            corpus: None,
+            cost: 1,
+        };
+        let charges = limit::charges(std::slice::from_ref(&self.policy.noise_limit), &subject);
+        let outcome = self.facts.charge(Stage::Noise, &charges, self.now).await;
+        let Some(state) = outcome.refusing() else { return refusal };
+        let limited = Refusal::RateLimited { limit: Arc::clone(&state.name), retry_after: state.retry_after };
+        self.trace.note("limits", || format!("Noise: {refusal} does not fit {}", state.name));
+        if self.shadows() {
+            self.about.shadowed.get_or_insert(limited);
+            return refusal;
+        }
+        self.about.limits.extend(outcome.states);
+        limited
     }
-    about.noise = true;
-    let address = |malformed: &Malformed| Some(ClientIp::new(malformed.peer?, policy.client_ip.ipv6_prefix));
-    about.client_ip = match request {
-        Ok(request) => about.client_ip.or_else(|| client_ip(&policy.client_ip, request)),
-        Err(malformed) => address(malformed),
-    };
-    let route = about.route.clone();
-    let subject = Subject {
-        ip: about.client_ip,
-        identity: &Identity::Anonymous,
-        plan: None,
-        route: route.as_deref().unwrap_or("none"),
-        corpus: None,
-    };
-    let charges = limit::charges(std::slice::from_ref(&policy.noise_limit), &subject, 1);
-    let outcome = facts.charge(Stage::Noise, &charges, now).await;
-    let Some(state) = outcome.refusing() else { return refusal };
-    let limited = Refusal::RateLimited { limit: Arc::clone(&state.name), retry_after: state.retry_after };
-    trace.note("limits", || format!("Noise: {refusal} does not fit {}", state.name));
-    let route_shadows =
-        || policy.router.routes().iter().any(|known| Some(&known.name) == route.as_ref() && known.shadow);
-    if policy.shadow || route_shadows() {
-        about.shadowed.get_or_insert(limited);
-        return refusal;
-    }
-    about.limits.extend(outcome.states);
-    limited
 }
 
 #[cfg(test)]
@@ -66,8 +57,9 @@ mod tests {
         decide::decide,
         decision::{Decision, Outcome},
         facts::immediately,
-        policy::{Overrides, PolicyText, compile, diagnostic::render},
+        policy::{Overrides, PolicyText, Snapshot, compile, diagnostic::render},
         request::RawRequest,
+        time::Timestamp,
     };
 
     const DEV: &str = include_str!("../../../../policies/dev/policy.yaml");
@@ -175,8 +167,7 @@ mod tests {
                 ..RawRequest::default()
             };
             let view = RequestView::read(&raw);
-            let ask =
-                || immediately(decide(&policy, &view, &facts, Timestamp::from_seconds(1), &mut Trace::off())).unwrap();
+            let ask = || immediately(decide(&policy, &view, &facts, Timestamp::from_seconds(1))).unwrap();
             for _ in 0..100 {
                 assert_eq!(kind(&ask()), "headers_too_large");
             }

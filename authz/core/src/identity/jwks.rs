@@ -4,7 +4,7 @@ use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use jsonwebtoken::DecodingKey;
 use serde::Deserialize;
 
-use crate::policy::TokenAlgorithm;
+use super::TokenAlgorithm;
 
 /// Largest set that is parsed, in bytes.
 pub const MAX_SET_BYTES: usize = 512 * 1024;
@@ -143,7 +143,7 @@ impl Key {
         let alg = match jwk.alg.as_deref() {
             None => None,
             Some(name) => {
-                Some(super::token::algorithm(name).ok_or_else(|| format!("algorithm `{name}` is not supported"))?)
+                Some(TokenAlgorithm::from_name(name).ok_or_else(|| format!("algorithm `{name}` is not supported"))?)
             }
         };
         let coordinate = |value: &Option<String>, bytes: usize| {

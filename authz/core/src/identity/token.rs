@@ -4,12 +4,8 @@ use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use jsonwebtoken::Algorithm;
 use serde::Deserialize;
 
-use super::{MAX_TOKEN_BYTES, TokenFault, TokenSource, VerifiedToken, jwks::KeySet};
-use crate::{
-    entitlement::MemberId,
-    policy::{Issuer, TokenAlgorithm},
-    time::Timestamp,
-};
+use super::{Issuer, MAX_TOKEN_BYTES, PresentedToken, TokenAlgorithm, TokenFault, VerifiedToken, jwks::KeySet};
+use crate::{entitlement::MemberId, time::Timestamp};
 
 /// Longest `sub` and `jti`.
 const MAX_ID_BYTES: usize = 256;
@@ -62,18 +58,6 @@ impl NumericDate {
     }
 }
 
-/// The supported algorithm of this name (RFC 7518, RFC 8037). `none` and every HMAC are not among them.
-pub fn algorithm(name: &str) -> Option<TokenAlgorithm> {
-    Some(match name {
-        "EdDSA" => TokenAlgorithm::EdDSA,
-        "ES256" => TokenAlgorithm::ES256,
-        "ES384" => TokenAlgorithm::ES384,
-        "RS256" => TokenAlgorithm::RS256,
-        "PS256" => TokenAlgorithm::PS256,
-        _ => return None,
-    })
-}
-
 /// The `iss` of a token, unverified: it selects the issuer whose keys must then verify it.
 ///
 /// # Errors
@@ -93,16 +77,15 @@ pub fn claimed_issuer(token: &str) -> Result<String, TokenFault> {
 /// The first [`TokenFault`]: size, form, header, key, signature, then claims. Nothing of the claims is believed before
 /// the signature was verified.
 pub fn verify(
-    token: &str,
+    token: PresentedToken<'_>,
     keys: &KeySet,
     issuer: &Issuer,
-    source: &TokenSource,
     now: Timestamp,
 ) -> Result<VerifiedToken, TokenFault> {
-    if !issuer.token_from.contains(source) {
+    if !issuer.token_from.contains(token.source) {
         return Err(TokenFault::WrongSource);
     }
-    let (header, payload) = verify_signature(token, keys, &issuer.algorithms)?;
+    let (header, payload) = verify_signature(token.text, keys, &issuer.algorithms)?;
     check_type(header.typ.as_deref(), &issuer.types)?;
     check_claims(&payload, issuer, now)
 }
@@ -121,8 +104,9 @@ pub fn verify_signature(
     if header.crit.is_some() {
         return Err(TokenFault::Critical);
     }
-    let algorithm =
-        algorithm(&header.alg).filter(|algorithm| algorithms.contains(algorithm)).ok_or(TokenFault::Algorithm)?;
+    let algorithm = TokenAlgorithm::from_name(&header.alg)
+        .filter(|algorithm| algorithms.contains(algorithm))
+        .ok_or(TokenFault::Algorithm)?;
     if !keys.knows(header.kid.as_deref()) {
         return Err(TokenFault::UnknownKey);
     }

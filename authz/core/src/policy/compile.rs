@@ -6,18 +6,19 @@ mod limits;
 mod routes;
 mod warnings;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use sha2::{Digest, Sha256};
 
 use super::{
-    EntitlementsPolicy, Issuer, Snapshot,
+    EntitlementsPolicy, Snapshot,
     diagnostic::{Diagnostic, Findings, PolicyText, Position},
     document::{Mode, PolicyDocument},
     schema,
     yaml::{self, Node, Value},
 };
-use crate::{corpus::Corpus, cors::CorsProfile, limit::LimitRule, route::Router};
+use crate::{corpus::Corpus, route::Router};
+use routes::Definitions;
 
 /// Additions from the environment, used where the policy says `allow_env_overrides: true`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -171,13 +172,13 @@ impl<'d> Compiler<'d, '_, '_> {
 
     fn snapshot(&mut self, version: Arc<str>) -> Snapshot {
         let document = self.document;
-        let limits: BTreeMap<&str, Arc<LimitRule>> =
-            document.limits.iter().map(|(name, limit)| (name.as_str(), Arc::new(self.limit(name, limit)))).collect();
-        let corpora = self.corpora();
-        let cors: Vec<CorsProfile> = document.cors.iter().map(|(name, profile)| self.cors(name, profile)).collect();
-        let issuers: Vec<Arc<Issuer>> =
-            document.issuers.iter().map(|(name, issuer)| Arc::new(self.issuer(name, issuer))).collect();
-        let routes = self.routes(&limits, &corpora, &cors, &issuers);
+        let defined = Definitions {
+            limits: document.limits.iter().map(|(name, limit)| Arc::new(self.limit(name, limit))).collect(),
+            corpora: self.corpora(),
+            cors: document.cors.iter().map(|(name, profile)| Arc::new(self.cors(name, profile))).collect(),
+            issuers: document.issuers.iter().map(|(name, issuer)| Arc::new(self.issuer(name, issuer))).collect(),
+        };
+        let routes = self.routes(&defined);
         if routes.is_empty() && document.allow_nothing != Some(true) {
             self.error(
                 &[],
@@ -186,7 +187,7 @@ impl<'d> Compiler<'d, '_, '_> {
         }
         // A name that is misspelt would also be one that is never used.
         if !self.findings.any_error() {
-            self.warnings(&routes, &limits, &corpora, &issuers);
+            self.warnings(&routes, &defined);
         }
         Snapshot {
             version,
@@ -194,15 +195,15 @@ impl<'d> Compiler<'d, '_, '_> {
             allow_env_overrides: document.allow_env_overrides == Some(true),
             sign_in_url: self.sign_in_url(),
             client_ip: self.client_ip(),
-            cors,
-            issuers,
+            cors: defined.cors,
+            issuers: defined.issuers,
             api_key_header: document
                 .api_keys
                 .as_ref()
                 .map(|keys| keys.header.as_deref().unwrap_or("x-api-key").to_ascii_lowercase()),
             entitlements: self.entitlements(),
-            corpora,
-            limits: limits.into_values().collect(),
+            corpora: defined.corpora,
+            limits: defined.limits,
             limiter: self.limiter(),
             preflight_limit: self.preflight_limit(),
             noise_limit: self.noise_limit(),
@@ -248,7 +249,7 @@ impl<'d> Compiler<'d, '_, '_> {
         }
     }
 
-    fn corpora(&mut self) -> Vec<Corpus> {
+    fn corpora(&mut self) -> Vec<Arc<Corpus>> {
         let document = self.document;
         let mut corpora = Vec::new();
         for (name, corpus) in &document.corpora {
@@ -259,7 +260,7 @@ impl<'d> Compiler<'d, '_, '_> {
                     format!("`{name}` cannot name a corpus: it has a meaning of its own in routes"),
                 );
             }
-            corpora.push(Corpus { name: name.as_str().into(), entitlement: corpus.entitlement.clone() });
+            corpora.push(Arc::new(Corpus { name: name.as_str().into(), entitlement: corpus.entitlement.clone() }));
         }
         corpora
     }

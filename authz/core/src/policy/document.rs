@@ -12,6 +12,8 @@ pub use limiter::{LimiterBackend, LimiterDocument, RedisDocument, WhenDown};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::{identity::TokenAlgorithm, limit::LimitKeyPart};
+
 /// One policy document. Several files of a directory merge into one: a union in which a name defined twice is an error.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "snake_case")]
@@ -195,21 +197,6 @@ pub struct IssuerDocument {
     pub ready_without_keys: Option<bool>,
 }
 
-/// A signature algorithm (RFC 7518, RFC 8037).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
-pub enum TokenAlgorithm {
-    /// Ed25519.
-    EdDSA,
-    /// ECDSA on P-256 with SHA-256.
-    ES256,
-    /// ECDSA on P-384 with SHA-384.
-    ES384,
-    /// RSASSA-PKCS1-v1_5 with SHA-256; keys of 2048 bits or more.
-    RS256,
-    /// RSASSA-PSS with SHA-256; keys of 2048 bits or more.
-    PS256,
-}
-
 /// Where a token may be found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "snake_case")]
@@ -341,27 +328,6 @@ impl<T> OneOrMany<T> {
             Self::Many(values) => values,
         }
     }
-}
-
-/// What a limit counts.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum LimitKeyPart {
-    /// The client's address: IPv4 /32, IPv6 by `client_ip.ipv6_prefix`.
-    #[default]
-    ClientIp,
-    /// The network around it: IPv4 /24, IPv6 /48.
-    IpPrefix,
-    /// The member; not applied to others.
-    Member,
-    /// The API key; not applied to others.
-    ApiKey,
-    /// The member, else the API key, else the client's address.
-    Caller,
-    /// The route.
-    Route,
-    /// The best corpus of the decision.
-    Corpus,
 }
 
 /// One route.

@@ -1,8 +1,8 @@
-//! Facts while a decision is recorded, as they are kept, and as they are given again.
+//! The facts of a decision as they are kept, and as they are given again.
 
 use std::{
     sync::{
-        Mutex, PoisonError,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -12,81 +12,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    entitlement::{Entitlement, Entitlements, MemberId, MemberRecord, Standing, StoreUnavailable},
-    facts::Facts,
-    identity::{ApiKeyFault, ApiKeyRecord, TokenFault, TokenSource, VerifiedToken},
+    entitlement::{Entitlement, Entitlements, MemberId, MemberRecord, Membership, StoreUnavailable},
+    facts::{CallerFacts, Facts},
+    identity::{ApiKeyFault, ApiKeyRecord, Issuer, PresentedToken, TokenFault, VerifiedToken},
     limit::{Charge, LimitState, Stage, StageOutcome, memory::MemoryLimits},
-    policy::Snapshot,
-    route::Route,
     time::Timestamp,
 };
-
-/// What the facts said during one decision.
-#[derive(Debug, Clone, Default)]
-pub struct Said {
-    token: Option<Result<VerifiedToken, TokenFault>>,
-    standing: Option<Result<Standing, StoreUnavailable>>,
-    api_key: Option<Result<ApiKeyRecord, ApiKeyFault>>,
-}
-
-/// Facts that are listened to.
-#[derive(Debug)]
-pub struct Recording<'a, F> {
-    inner: &'a F,
-    said: Mutex<Said>,
-}
-
-impl<'a, F> Recording<'a, F> {
-    /// Listens to `inner`.
-    pub fn new(inner: &'a F) -> Self {
-        Self { inner, said: Mutex::default() }
-    }
-
-    /// What was said.
-    pub fn into_said(self) -> Said {
-        self.said.into_inner().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn note(&self, note: impl FnOnce(&mut Said)) {
-        note(&mut self.said.lock().unwrap_or_else(PoisonError::into_inner));
-    }
-}
-
-impl<F: Facts> Facts for Recording<'_, F> {
-    async fn charge(&self, stage: Stage, charges: &[Charge], now: Timestamp) -> StageOutcome {
-        self.inner.charge(stage, charges, now).await
-    }
-
-    async fn verify(
-        &self,
-        token: &str,
-        source: &TokenSource,
-        route: &Route,
-        policy: &Snapshot,
-        now: Timestamp,
-    ) -> Result<VerifiedToken, TokenFault> {
-        let result = self.inner.verify(token, source, route, policy, now).await;
-        self.note(|said| said.token = Some(result.clone()));
-        result
-    }
-
-    async fn standing(
-        &self,
-        member: &MemberId,
-        token_id: Option<&str>,
-        now: Timestamp,
-    ) -> Result<Standing, StoreUnavailable> {
-        let result = self.inner.standing(member, token_id, now).await;
-        self.note(|said| said.standing = Some(result.clone()));
-        result
-    }
-
-    async fn api_key(&self, key: &str, now: Timestamp) -> Result<ApiKeyRecord, ApiKeyFault> {
-        let result = self.inner.api_key(key, now).await;
-        self.note(|said| said.api_key = Some(result.clone()));
-        result
-    }
-}
 
 /// What was known of the caller. What was not asked is absent.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -178,8 +109,8 @@ pub enum RecordedApiKey {
 
 impl RecordedFacts {
     /// What the log keeps. `pseudonym` stands for the subject.
-    pub fn of(said: &Said, pseudonym: Option<&str>) -> Self {
-        let token = said.token.as_ref().map(|token| match token {
+    pub fn of(facts: &CallerFacts, pseudonym: Option<&str>) -> Self {
+        let token = facts.token.as_ref().map(|token| match token {
             Ok(token) => RecordedToken::Valid {
                 issuer: token.member.issuer.clone(),
                 subject: pseudonym.unwrap_or("unknown").to_owned(),
@@ -187,21 +118,21 @@ impl RecordedFacts {
             },
             Err(fault) => RecordedToken::Fault(fault.code().to_owned()),
         });
-        let member = said.standing.as_ref().map(|standing| match standing {
+        let member = facts.membership.as_ref().map(|membership| match membership {
             Err(StoreUnavailable) => RecordedMember::Unavailable,
-            Ok(Standing { record: None, token_revoked, .. }) => {
+            Ok(Membership { record: None, token_revoked, .. }) => {
                 RecordedMember::Unknown { token_revoked: *token_revoked }
             }
-            Ok(Standing { record: Some(record), token_revoked, stale_for }) => RecordedMember::Known {
-                record: record.into(),
+            Ok(Membership { record: Some(record), token_revoked, stale_for }) => RecordedMember::Known {
+                record: RecordedRecord::from(&**record),
                 token_revoked: *token_revoked,
                 stale_seconds: stale_for.map(|age| age.as_secs()),
             },
         });
-        let api_key = said.api_key.as_ref().map(|key| match key {
+        let api_key = facts.api_key.as_ref().map(|key| match key {
             Ok(key) => RecordedApiKey::Valid {
-                id: key.id.clone(),
-                record: (&key.record).into(),
+                id: key.id.to_string(),
+                record: RecordedRecord::from(&*key.record),
                 stale_seconds: key.stale_for.map(|age| age.as_secs()),
             },
             Err(ApiKeyFault::StoreUnavailable) => RecordedApiKey::Unavailable,
@@ -285,39 +216,36 @@ impl Facts for ReplayedFacts<'_> {
 
     async fn verify(
         &self,
-        _: &str,
-        _: &TokenSource,
-        route: &Route,
-        policy: &Snapshot,
+        _: PresentedToken<'_>,
+        issuers: &[Arc<Issuer>],
         now: Timestamp,
-    ) -> Result<VerifiedToken, TokenFault> {
+    ) -> Result<Arc<VerifiedToken>, TokenFault> {
         match &self.facts.token {
             None => self.unknown(Err(TokenFault::NoKeys)),
             Some(RecordedToken::Fault(code)) => {
                 Err(TokenFault::from_code(code).unwrap_or_else(|| self.unknown(TokenFault::Malformed)))
             }
             Some(RecordedToken::Valid { issuer, subject, expires }) => {
-                let mut accepted = route.issuers.iter().filter_map(|index| policy.issuers.get(*index));
-                let Some(by) = accepted.find(|by| by.issuer == *issuer) else { return Err(TokenFault::UnknownIssuer) };
+                let by = issuers.iter().find(|by| by.issuer == *issuer).ok_or(TokenFault::UnknownIssuer)?;
                 let expires = Timestamp::parse(expires).unwrap_or_default();
                 if expires.plus(by.leeway) <= now {
                     return Err(TokenFault::Expired);
                 }
                 let member = MemberId { issuer: issuer.clone(), subject: subject.clone() };
-                Ok(VerifiedToken { member, id: None, expires })
+                Ok(Arc::new(VerifiedToken { member, id: None, expires }))
             }
         }
     }
 
-    async fn standing(&self, _: &MemberId, _: Option<&str>, _: Timestamp) -> Result<Standing, StoreUnavailable> {
+    async fn membership(&self, _: &VerifiedToken) -> Result<Membership, StoreUnavailable> {
         match &self.facts.member {
             None => self.unknown(Err(StoreUnavailable)),
             Some(RecordedMember::Unavailable) => Err(StoreUnavailable),
             Some(RecordedMember::Unknown { token_revoked }) => {
-                Ok(Standing { record: None, token_revoked: *token_revoked, stale_for: None })
+                Ok(Membership { record: None, token_revoked: *token_revoked, stale_for: None })
             }
-            Some(RecordedMember::Known { record, token_revoked, stale_seconds }) => Ok(Standing {
-                record: Some(record.into()),
+            Some(RecordedMember::Known { record, token_revoked, stale_seconds }) => Ok(Membership {
+                record: Some(Arc::new(record.into())),
                 token_revoked: *token_revoked,
                 stale_for: stale_seconds.map(Duration::from_secs),
             }),
@@ -330,8 +258,8 @@ impl Facts for ReplayedFacts<'_> {
             Some(RecordedApiKey::Unavailable) => Err(ApiKeyFault::StoreUnavailable),
             Some(RecordedApiKey::Refused) => Err(ApiKeyFault::Unknown),
             Some(RecordedApiKey::Valid { id, record, stale_seconds }) => Ok(ApiKeyRecord {
-                id: id.clone(),
-                record: record.into(),
+                id: id.as_str().into(),
+                record: Arc::new(record.into()),
                 stale_for: stale_seconds.map(Duration::from_secs),
             }),
         }

@@ -2,7 +2,6 @@ use super::*;
 use crate::{
     cases::{self, WrittenFacts, document::MemberDocument},
     decide,
-    decision::Trace,
     facts::immediately,
     policy::{Overrides, PolicyText, Snapshot, compile, diagnostic::render},
     replay::{Replay, Replayed},
@@ -24,9 +23,8 @@ fn line(policy: &Snapshot, scene: &str, addresses: RedactedAddresses) -> Decisio
     let now = Timestamp::parse("2026-01-05T12:00:00Z").unwrap();
     let mut facts = WrittenFacts::default();
     let view = cases::play(policy, &scene, &mut facts, now).unwrap().view.unwrap();
-    let recording = Recording::new(&facts);
     let view = Ok(view);
-    let decision = immediately(decide(policy, &view, &recording, now, &mut Trace::off())).unwrap();
+    let decision = immediately(decide(policy, &view, &facts, now)).unwrap();
     let record = DecisionRecord {
         schema: SCHEMA.into(),
         time: now.rfc3339(),
@@ -35,7 +33,7 @@ fn line(policy: &Snapshot, scene: &str, addresses: RedactedAddresses) -> Decisio
         sampled: 1.0,
         truncated: false,
         request: RecordedRequest::of(view.as_ref().unwrap(), policy, addresses),
-        facts: RecordedFacts::of(&recording.into_said(), Some("pseudonym")),
+        facts: RecordedFacts::of(&decision.about.facts, Some("pseudonym")),
         decision: RecordedDecision::of(&decision),
         candidate: None,
         micros: 7,

@@ -24,6 +24,10 @@ fn route(name: &str, path: PathMatch, methods: &[&str]) -> Route {
     }
 }
 
+fn router(routes: Vec<Route>) -> Router {
+    Router::new(routes.into_iter().map(Arc::new).collect())
+}
+
 fn exact(path: &str) -> PathMatch {
     PathMatch::Exact(path.to_owned())
 }
@@ -43,15 +47,15 @@ fn view(method: &str, host: &str, path: &str, headers: &[(&str, &str)]) -> Reque
 
 fn find(router: &Router, method: &str, path: &str) -> String {
     match router.find(&view(method, "h", path, &[]), method) {
-        Found::Route(route) => route.name.to_string(),
-        Found::WrongMethod { allowed, nearest } => format!("405 {} {}", nearest.name, allowed.join(",")),
-        Found::Nothing => "404".to_owned(),
+        RouteMatch::Matched(route) => route.name.to_string(),
+        RouteMatch::WrongMethod { allowed, nearest } => format!("405 {} {}", nearest.name, allowed.join(",")),
+        RouteMatch::NotFound => "404".to_owned(),
     }
 }
 
 #[test]
 fn the_most_specific_path_wins_whatever_the_order() {
-    let router = Router::new(vec![
+    let router = router(vec![
         route("all", prefix("/"), &[]),
         route("api", prefix("/api"), &[]),
         route("page", template(&[Some("docs"), None]), &[]),
@@ -78,7 +82,7 @@ fn the_most_specific_path_wins_whatever_the_order() {
 
 #[test]
 fn methods_are_a_reason_of_their_own() {
-    let router = Router::new(vec![
+    let router = router(vec![
         route("search", exact("/s"), &["GET"]),
         route("write", exact("/s"), &["PUT", "POST"]),
         route("only-post", exact("/p"), &["POST"]),
@@ -92,7 +96,7 @@ fn methods_are_a_reason_of_their_own() {
 
 #[test]
 fn a_less_specific_route_may_take_the_method() {
-    let router = Router::new(vec![route("any", prefix("/"), &["OPTIONS"]), route("chat", exact("/c"), &["POST"])]);
+    let router = router(vec![route("any", prefix("/"), &["OPTIONS"]), route("chat", exact("/c"), &["POST"])]);
     assert_eq!(find(&router, "OPTIONS", "/c"), "any");
 }
 
@@ -106,11 +110,11 @@ fn hosts_headers_and_queries_make_a_route_more_specific() {
     beta.matcher.headers = vec![("x-beta".into(), Some("1".into()))];
     let mut debug = route("debug", prefix("/"), &[]);
     debug.matcher.query = vec![("debug".into(), None)];
-    let router = Router::new(vec![route("rest", prefix("/"), &[]), by_suffix, beta, debug, by_host]);
+    let router = router(vec![route("rest", prefix("/"), &[]), by_suffix, beta, debug, by_host]);
     let found = |host: &str, path: &str, headers: &[(&str, &str)]| match router
         .find(&view("GET", host, path, headers), "GET")
     {
-        Found::Route(route) => route.name.to_string(),
+        RouteMatch::Matched(route) => route.name.to_string(),
         other => panic!("{other:?}"),
     };
     assert_eq!(found("DOCS.example.org:443", "/", &[]), "host");

@@ -11,10 +11,7 @@ use std::{
     },
 };
 
-use authz_core::{
-    limit::{Charge, LimitState},
-    policy::document::LimitKeyPart,
-};
+use authz_core::limit::{Charge, LimitKeyPart, LimitState};
 use ipnet::IpNet;
 use serde::Serialize;
 

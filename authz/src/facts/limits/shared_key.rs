@@ -53,10 +53,7 @@ fn digest(text: &mut String, secret: &Secret, bytes: &[u8], length: usize) {
 mod tests {
     use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-    use authz_core::{
-        limit::{LimitKey, LimitRule, Quota},
-        policy::document::LimitKeyPart,
-    };
+    use authz_core::limit::{LimitKey, LimitKeyPart, LimitRule, Quota};
     use sha2::{Digest as _, Sha256};
 
     use super::*;

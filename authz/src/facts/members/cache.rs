@@ -9,7 +9,7 @@ use std::{
 };
 
 use authz_core::{
-    entitlement::{MemberId, MemberRecord, Standing},
+    entitlement::{MemberId, MemberRecord, Membership},
     policy::EntitlementsPolicy,
 };
 use moka::sync::Cache;
@@ -23,7 +23,7 @@ pub(in crate::facts) const UNHEARD: Duration = Duration::from_secs(1);
 /// What the store said of a member.
 #[derive(Debug)]
 pub(super) struct Entry {
-    pub(super) record: Option<MemberRecord>,
+    pub(super) record: Option<Arc<MemberRecord>>,
     pub(super) revoked_tokens: Vec<String>,
     /// When it was read.
     pub(super) read: Moment,
@@ -43,8 +43,8 @@ pub(super) struct Entry {
 impl Entry {
     /// What it says of the member and of the token that names it; `stale` if it could not be read again, or not from a
     /// primary.
-    pub(super) fn standing(&self, token_id: Option<&str>, stale: Option<Duration>) -> Standing {
-        Standing {
+    pub(super) fn membership(&self, token_id: Option<&str>, stale: Option<Duration>) -> Membership {
+        Membership {
             record: self.record.clone(),
             token_revoked: token_id.is_some_and(|id| self.revoked_tokens.iter().any(|revoked| revoked == id)),
             stale_for: stale,
@@ -130,7 +130,8 @@ mod tests {
 
     fn entry(told: &Invalidations, standby: bool, lag: Duration) -> Arc<Entry> {
         let read = told.now();
-        let record = Some(MemberRecord { suspended: false, plan: None, entitlements: Entitlements::default() });
+        let record = MemberRecord { suspended: false, plan: None, entitlements: Entitlements::default() };
+        let record = Some(Arc::new(record));
         let (epoch, as_of) = (told.epoch(), read.before(lag));
         let void = AtomicBool::new(false);
         Arc::new(Entry { record, revoked_tokens: Vec::new(), read, as_of, standby, epoch, jitter: 0.9, void })

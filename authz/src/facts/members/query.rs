@@ -3,7 +3,7 @@
 //! Every question is an unnamed statement in a transaction of its own: a pooler in transaction mode (PgBouncer before 1.21
 //! knows no prepared statements) may otherwise send its parts to different servers.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use authz_core::{
     entitlement::{Entitlement, Entitlements, MemberId, MemberRecord},
@@ -18,8 +18,8 @@ use crate::postgres::{Answer, Database, Unanswered};
 const ANSWER: Duration = Duration::from_secs(2);
 
 /// One member, as the store knows it.
-pub(super) struct StandingRow {
-    pub(super) record: Option<MemberRecord>,
+pub(super) struct MembershipRow {
+    pub(super) record: Option<Arc<MemberRecord>>,
     pub(super) revoked_tokens: Vec<String>,
 }
 
@@ -27,19 +27,19 @@ pub(super) struct StandingRow {
 ///
 /// # Errors
 /// [`Unanswered`].
-pub(super) async fn standing(
+pub(super) async fn membership(
     database: &Database,
     member: &MemberId,
-) -> Result<(StandingRow, Option<Duration>), Unanswered> {
+) -> Result<(MembershipRow, Option<Duration>), Unanswered> {
     let Answer { row, lag } =
         database.ask("SELECT * FROM docsgate.standing($1, $2)", &[&member.issuer, &member.subject]).await?;
-    Ok((standing_row(&row.ok_or(sqlx::Error::RowNotFound)?)?, lag))
+    Ok((membership_row(&row.ok_or(sqlx::Error::RowNotFound)?)?, lag))
 }
 
-fn standing_row(row: &PgRow) -> Result<StandingRow, sqlx::Error> {
+fn membership_row(row: &PgRow) -> Result<MembershipRow, sqlx::Error> {
     let revoked_tokens = row.try_get("revoked_tokens")?;
     if !row.try_get::<bool, _>("known")? {
-        return Ok(StandingRow { record: None, revoked_tokens });
+        return Ok(MembershipRow { record: None, revoked_tokens });
     }
     let features: Vec<String> = row.try_get("features")?;
     let starts: Vec<f64> = row.try_get("starts")?;
@@ -54,7 +54,7 @@ fn standing_row(row: &PgRow) -> Result<StandingRow, sqlx::Error> {
         plan: row.try_get("plan")?,
         entitlements: Entitlements(entitlements.collect()),
     };
-    Ok(StandingRow { record: Some(record), revoked_tokens })
+    Ok(MembershipRow { record: Some(Arc::new(record)), revoked_tokens })
 }
 
 /// Asks whether this login can ask at all, so that an operator reads of it before a member does.

@@ -6,8 +6,7 @@
 use std::{sync::Arc, time::Duration};
 
 use authz_core::{
-    identity::{TokenFault, TokenSource, VerifiedToken},
-    policy::Issuer,
+    identity::{Issuer, PresentedToken, TokenFault, TokenSource, VerifiedToken},
     time::Timestamp,
 };
 use moka::sync::Cache;
@@ -33,10 +32,23 @@ type DigestKey = [u8; 32];
 
 #[derive(Debug, Clone)]
 struct Verified {
-    token: VerifiedToken,
+    token: Arc<VerifiedToken>,
     issuer: Arc<Issuer>,
     source: TokenSource,
     set: SetDigest,
+}
+
+/// What is to be verified, and with what.
+#[derive(Debug, Clone, Copy)]
+pub struct Verification<'a> {
+    /// The token.
+    pub token: PresentedToken<'a>,
+    /// Its issuer.
+    pub issuer: &'a Arc<Issuer>,
+    /// The issuer's keys.
+    pub set: SetDigest,
+    /// When.
+    pub now: Timestamp,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -74,16 +86,13 @@ impl VerifiedCache {
     /// The remembered or fresh [`TokenFault`].
     pub fn get_or_verify(
         &self,
-        token: &str,
-        issuer: &Arc<Issuer>,
-        set: SetDigest,
-        source: &TokenSource,
-        now: Timestamp,
+        verification: &Verification<'_>,
         verify: impl FnOnce() -> Result<VerifiedToken, TokenFault>,
-    ) -> Result<VerifiedToken, TokenFault> {
-        let digest: DigestKey = Sha256::digest(token.as_bytes()).into();
+    ) -> Result<Arc<VerifiedToken>, TokenFault> {
+        let Verification { token, issuer, set, now } = *verification;
+        let digest: DigestKey = Sha256::digest(token.text.as_bytes()).into();
         if let Some(known) = self.verified.get(&digest) {
-            let same = known.set == set && known.source == *source && same_issuer(&known.issuer, issuer);
+            let same = known.set == set && known.source == *token.source && same_issuer(&known.issuer, issuer);
             if same && now < known.token.expires.plus(issuer.leeway) {
                 self.count("hit");
                 return Ok(known.token);
@@ -95,12 +104,11 @@ impl VerifiedCache {
             return Err(fault);
         }
         self.count("miss");
-        let result = verify();
+        let result = verify().map(Arc::new);
         match &result {
             Ok(verified) => {
-                let entry =
-                    Verified { token: verified.clone(), issuer: Arc::clone(issuer), source: source.clone(), set };
-                self.verified.insert(digest, entry);
+                let (source, token) = (token.source.clone(), Arc::clone(verified));
+                self.verified.insert(digest, Verified { token, issuer: Arc::clone(issuer), source, set });
             }
             // Only what can never become true under these keys; an unknown key may be known in a moment.
             Err(TokenFault::BadSignature) => self.failed.insert((digest, set), TokenFault::BadSignature),

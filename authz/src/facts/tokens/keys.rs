@@ -10,9 +10,9 @@ use std::{
 };
 
 use arc_swap::ArcSwapOption;
-use authz_core::{
-    identity::jwks::{KeySet, MAX_SET_BYTES},
-    policy::KeySource,
+use authz_core::identity::{
+    KeySource,
+    jwks::{KeySet, MAX_SET_BYTES},
 };
 use prometheus_client::{
     encoding::EncodeLabelSet,

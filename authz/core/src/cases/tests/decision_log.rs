@@ -5,7 +5,8 @@ use std::fmt::Write as _;
 
 use super::*;
 use crate::{
-    record::{DecisionRecord, RecordedDecision, RecordedFacts, RecordedRequest, Recording, RedactedAddresses, SCHEMA},
+    decide,
+    record::{DecisionRecord, RecordedDecision, RecordedFacts, RecordedRequest, RedactedAddresses, SCHEMA},
     replay::{Replay, Replayed},
 };
 
@@ -24,16 +25,9 @@ struct Line {
     headers: String,
 }
 
-fn line(
-    policy: &Snapshot,
-    name: &str,
-    view: &Result<RequestView, Malformed>,
-    facts: &WrittenFacts,
-    now: Timestamp,
-) -> Line {
-    let recording = Recording::new(facts);
-    let decision = immediately(decide(policy, view, &recording, now, &mut Trace::off())).unwrap();
-    let pseudonym = decision.about.member.as_ref().map(|_| "pseudonym");
+fn line(policy: &Snapshot, view: &Result<RequestView, Malformed>, facts: &WrittenFacts, now: Timestamp) -> Line {
+    let decision = immediately(decide(policy, view, facts, now)).unwrap();
+    let pseudonym = decision.about.facts.member().map(|_| "pseudonym");
     let record = DecisionRecord {
         schema: SCHEMA.into(),
         time: now.rfc3339(),
@@ -45,7 +39,7 @@ fn line(
             |_| RecordedRequest::malformed(),
             |view| RecordedRequest::of(view, policy, RedactedAddresses::Full),
         ),
-        facts: RecordedFacts::of(&recording.into_said(), pseudonym),
+        facts: RecordedFacts::of(&decision.about.facts, pseudonym),
         decision: RecordedDecision::of(&decision),
         candidate: None,
         micros: 0,
@@ -59,7 +53,7 @@ fn line(
     if about.noise {
         headers.push_str("  (noise)\n");
     }
-    Line { name: name.into(), record, headers }
+    Line { name: String::new(), record, headers }
 }
 
 /// Decides every request of every case; each case begins with limits that nobody has used.
@@ -78,7 +72,7 @@ fn decide_all(policy: &Snapshot) -> Vec<Vec<Line>> {
             let scene = scene(&document, case, &step);
             for _ in 0..step.repeat.unwrap_or(1) {
                 let view = request(policy, &scene, &mut facts, now).unwrap();
-                lines.push(line(policy, &case.name, &view, &facts, now));
+                lines.push(Line { name: case.name.clone(), ..line(policy, &view, &facts, now) });
             }
         }
         cases.push(lines);
@@ -108,7 +102,9 @@ fn unwritable(policy: &Snapshot) -> Vec<Vec<Line>> {
         ("nobody knows the peer of noise", RawRequest { peer: None, ..raw("/a//b") }),
     ];
     let now = Timestamp::parse(START).unwrap();
-    let one = |(name, raw)| vec![line(policy, name, &RequestView::read(&raw), &WrittenFacts::default(), now)];
+    let one = |(name, raw): (&str, RawRequest<'_>)| {
+        vec![Line { name: name.into(), ..line(policy, &RequestView::read(&raw), &WrittenFacts::default(), now) }]
+    };
     requests.into_iter().map(one).collect()
 }
 

@@ -4,7 +4,7 @@ use jsonwebtoken::{EncodingKey, jwk::Jwk};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::policy::KeySource;
+use crate::identity::{KeySource, TokenSource};
 
 const NOW: Timestamp = Timestamp::from_seconds(1_800_000_000);
 
@@ -60,20 +60,22 @@ fn sign(header: &Value, claims: &str, key: &EncodingKey) -> String {
     format!("{message}.{signature}")
 }
 
+fn check(token: &str) -> Result<VerifiedToken, TokenFault> {
+    check_from(token, &issuer(), &header())
+}
+
+fn check_from(text: &str, issuer: &Issuer, source: &TokenSource) -> Result<VerifiedToken, TokenFault> {
+    verify(PresentedToken { text, source }, &keys(), issuer, NOW)
+}
+
 fn with_claims(change: impl FnOnce(&mut Value)) -> Result<VerifiedToken, TokenFault> {
     let mut claims = claims();
     change(&mut claims);
-    verify(
-        &sign(&json!({"alg": "EdDSA", "kid": "a", "typ": "JWT"}), &claims.to_string(), &ed25519(1)),
-        &keys(),
-        &issuer(),
-        &header(),
-        NOW,
-    )
+    check(&sign(&json!({"alg": "EdDSA", "kid": "a", "typ": "JWT"}), &claims.to_string(), &ed25519(1)))
 }
 
 fn with_header(header_value: &Value) -> Result<VerifiedToken, TokenFault> {
-    verify(&sign(header_value, &claims().to_string(), &ed25519(1)), &keys(), &issuer(), &header(), NOW)
+    check(&sign(header_value, &claims().to_string(), &ed25519(1)))
 }
 
 #[test]
@@ -150,13 +152,13 @@ fn claims_are_refused_by_kind() {
 fn a_claim_given_twice_is_never_guessed() {
     let twice = claims().to_string().replacen('{', "{\"sub\":\"admin\",", 1);
     let token = sign(&json!({"alg": "EdDSA", "kid": "a"}), &twice, &ed25519(1));
-    assert_eq!(verify(&token, &keys(), &issuer(), &header(), NOW), Err(TokenFault::Claims));
+    assert_eq!(check(&token), Err(TokenFault::Claims));
 }
 
 #[test]
 fn required_claims_types_and_sources_are_the_issuers_to_say() {
     let token = sign(&json!({"alg": "EdDSA", "kid": "a", "typ": "at+JWT"}), &claims().to_string(), &ed25519(1));
-    let check = |issuer: &Issuer, source: &TokenSource| verify(&token, &keys(), issuer, source, NOW).map(|_| ());
+    let check = |issuer: &Issuer, source: &TokenSource| check_from(&token, issuer, source).map(|_| ());
     let strict = Issuer { types: vec!["at+jwt".into()], required_claims: vec!["jti".into()], ..issuer() };
     assert_eq!(check(&strict, &header()), Ok(()));
     assert_eq!(
@@ -170,7 +172,7 @@ fn required_claims_types_and_sources_are_the_issuers_to_say() {
 #[test]
 fn damaged_tokens_are_malformed_or_badly_signed() {
     let token = sign(&json!({"alg": "EdDSA", "kid": "a"}), &claims().to_string(), &ed25519(1));
-    let check = |token: &str| verify(token, &keys(), &issuer(), &header(), NOW).unwrap_err();
+    let fault = |token: &str| check(token).unwrap_err();
     let (head, rest) = token.split_once('.').unwrap();
     let (payload, signature) = rest.split_once('.').unwrap();
     for broken in [
@@ -185,19 +187,19 @@ fn damaged_tokens_are_malformed_or_badly_signed() {
         &format!("{token}="),
         &format!(" {token}"),
     ] {
-        assert_eq!(check(broken), TokenFault::Malformed, "{broken}");
+        assert_eq!(fault(broken), TokenFault::Malformed, "{broken}");
     }
     assert_eq!(
-        check(&format!("{head}.{payload}.{}", BASE64_URL_SAFE_NO_PAD.encode([0; 64]))),
+        fault(&format!("{head}.{payload}.{}", BASE64_URL_SAFE_NO_PAD.encode([0; 64]))),
         TokenFault::BadSignature
     );
     assert_eq!(
-        check(&format!("{head}.{payload}.{}", BASE64_URL_SAFE_NO_PAD.encode([0; 10]))),
+        fault(&format!("{head}.{payload}.{}", BASE64_URL_SAFE_NO_PAD.encode([0; 10]))),
         TokenFault::BadSignature
     );
-    assert_eq!(check(&"a".repeat(MAX_TOKEN_BYTES + 1)), TokenFault::Oversized);
+    assert_eq!(fault(&"a".repeat(MAX_TOKEN_BYTES + 1)), TokenFault::Oversized);
     let other = BASE64_URL_SAFE_NO_PAD.encode(claims().to_string().replace("42", "43"));
-    assert_eq!(check(&format!("{head}.{other}.{signature}")), TokenFault::BadSignature);
+    assert_eq!(fault(&format!("{head}.{other}.{signature}")), TokenFault::BadSignature);
 }
 
 #[test]
@@ -222,7 +224,7 @@ fn key_sets_are_refused_with_the_reason() {
 proptest::proptest! {
     #[test]
     fn no_text_verifies_or_panics(text in "[a-zA-Z0-9_.=-]{0,200}") {
-        proptest::prop_assert!(verify(&text, &keys(), &issuer(), &header(), NOW).is_err());
+        proptest::prop_assert!(check(&text).is_err());
         let _ = claimed_issuer(&text);
     }
 

@@ -8,10 +8,7 @@ use std::{
 use proptest::prelude::*;
 
 use super::*;
-use crate::{
-    limit::{LimitKey, LimitRule, Quota, memory::MemoryLimits},
-    policy::document::LimitKeyPart,
-};
+use crate::limit::{LimitKey, LimitKeyPart, LimitRule, Quota, memory::MemoryLimits};
 
 const START: u64 = 1_800_000_000_000_000_000;
 

@@ -4,11 +4,8 @@ use std::time::Duration;
 
 use super::{Compiler, Step::Key};
 use crate::{
-    identity::TokenSource,
-    policy::{
-        Issuer, KeySource,
-        document::{IssuerDocument, TokenSourceDocument},
-    },
+    identity::{Issuer, KeySource, TokenSource},
+    policy::document::{IssuerDocument, TokenSourceDocument},
 };
 
 impl Compiler<'_, '_, '_> {

@@ -10,10 +10,10 @@ use super::{
 };
 use crate::{
     client_ip::{ClientIpPolicy, Trust},
-    limit::{LimitRule, Quota, table},
+    limit::{LimitKeyPart, LimitRule, Quota, table},
     policy::{
         LimiterBackend, LimiterPolicy, RedisPolicy,
-        document::{LimitDocument, LimitKeyPart, RedisDocument},
+        document::{LimitDocument, RedisDocument},
     },
 };
 

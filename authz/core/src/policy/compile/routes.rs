@@ -9,10 +9,9 @@ use super::{
 use crate::{
     corpus::{Corpus, RouteCorpus},
     cors::CorsProfile,
-    identity::TokenSource,
+    identity::{Issuer, TokenSource},
     limit::LimitRule,
     policy::{
-        Issuer,
         diagnostic::did_you_mean,
         document::{AllowDocument, MatchDocument, OnInvalidToken, RouteDocument},
     },
@@ -20,14 +19,54 @@ use crate::{
     route::{HostMatch, Matcher, PathMatch, Route},
 };
 
+/// What routes refer to.
+pub(super) struct Definitions {
+    pub(super) limits: Vec<Arc<LimitRule>>,
+    pub(super) corpora: Vec<Arc<Corpus>>,
+    pub(super) cors: Vec<Arc<CorsProfile>>,
+    pub(super) issuers: Vec<Arc<Issuer>>,
+}
+
+/// What routes refer to by name.
+pub(super) trait Named {
+    /// What it is called in a finding.
+    const KIND: &'static str;
+    /// Words that may stand in place of a name.
+    const WORDS: &'static [&'static str] = &[];
+    fn name(&self) -> &str;
+}
+
+impl Named for LimitRule {
+    const KIND: &'static str = "limit";
+    fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+impl Named for Corpus {
+    const KIND: &'static str = "corpus";
+    const WORDS: &'static [&'static str] = &["auto"];
+    fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+impl Named for CorsProfile {
+    const KIND: &'static str = "CORS profile";
+    fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+impl Named for Issuer {
+    const KIND: &'static str = "issuer";
+    fn name(&self) -> &str {
+        &self.name
+    }
+}
+
 impl Compiler<'_, '_, '_> {
-    pub(super) fn routes(
-        &mut self,
-        limits: &BTreeMap<&str, Arc<LimitRule>>,
-        corpora: &[Corpus],
-        cors: &[CorsProfile],
-        issuers: &[Arc<Issuer>],
-    ) -> Vec<Route> {
+    pub(super) fn routes(&mut self, defined: &Definitions) -> Vec<Arc<Route>> {
         let document = self.document;
         let mut names: BTreeMap<&str, usize> = BTreeMap::new();
         let mut routes = Vec::with_capacity(document.routes.len());
@@ -40,35 +79,64 @@ impl Compiler<'_, '_, '_> {
                     format!("two routes are named `{}`; the first in line {line}", route.name),
                 );
             }
-            routes.push(self.route(index, route, limits, corpora, cors, issuers));
+            routes.push(Arc::new(self.route(index, route, defined)));
         }
         routes
     }
 
-    pub(super) fn route(
-        &mut self,
-        index: usize,
-        route: &RouteDocument,
-        limits: &BTreeMap<&str, Arc<LimitRule>>,
-        corpora: &[Corpus],
-        cors: &[CorsProfile],
-        issuers: &[Arc<Issuer>],
-    ) -> Route {
-        let profile = route.cors.as_deref().and_then(|name| {
-            self.refer(
-                "CORS profile",
-                name,
-                cors.iter().map(|profile| profile.name.as_str()),
-                &[Key("routes"), Index(index), Key("cors")],
-            )
-        });
-        let corpus = match (route.corpus.as_deref(), route.allow) {
+    fn route(&mut self, index: usize, route: &RouteDocument, defined: &Definitions) -> Route {
+        let cors_path = [Key("routes"), Index(index), Key("cors")];
+        let cors = route.cors.as_deref().and_then(|name| self.refer(name, &defined.cors, &cors_path));
+        let corpus = self.route_corpus(index, route, &defined.corpora);
+        let cost = route.cost.unwrap_or(1);
+        if cost == 0 {
+            self.error(
+                &[Key("routes"), Index(index), Key("cost")],
+                "a cost of zero would switch the limits off; remove `limits` instead",
+            );
+        }
+        let limits = self.route_limits(index, route, &defined.limits);
+        let (caller_limits, flood_limits) = limits.into_iter().partition(|rule| rule.needs_identity());
+        let issuers = if route.issuers.is_empty() {
+            defined.issuers.clone()
+        } else {
+            let named = route.issuers.iter().enumerate();
+            named
+                .filter_map(|(position, name)| {
+                    let path = [Key("routes"), Index(index), Key("issuers"), Index(position)];
+                    self.refer(name, &defined.issuers, &path)
+                })
+                .collect()
+        };
+        let route = Route {
+            name: route.name.as_str().into(),
+            matcher: self.matcher(index, &route.r#match),
+            cors,
+            require_origin: route.require_origin == Some(true),
+            corpus,
+            anonymous_on_invalid_token: route.on_invalid_token == Some(OnInvalidToken::Anonymous),
+            issuers,
+            flood_limits,
+            caller_limits,
+            cost: cost.max(1),
+            maintenance: route.maintenance.as_deref().map(|text| {
+                let range = (Duration::from_secs(1), Duration::from_secs(7 * 86_400));
+                let path = [Key("routes"), Index(index), Key("maintenance")];
+                self.duration(Some(text), Duration::from_secs(60), range, &path)
+            }),
+            shadow: route.shadow == Some(true),
+        };
+        self.refuse_cookies_for_any_site(&route, &cors_path);
+        route
+    }
+
+    fn route_corpus(&mut self, index: usize, route: &RouteDocument, corpora: &[Arc<Corpus>]) -> RouteCorpus {
+        match (route.corpus.as_deref(), route.allow) {
             (None, Some(AllowDocument::Anyone)) => RouteCorpus::None,
             (Some("auto"), None) => RouteCorpus::Auto,
             (Some(name), None) => {
                 let path = [Key("routes"), Index(index), Key("corpus")];
-                let known = corpora.iter().map(|corpus| corpus.name.as_ref()).chain(["auto"]);
-                self.refer("corpus", name, known, &path).map_or(RouteCorpus::None, RouteCorpus::Only)
+                self.refer(name, corpora, &path).map_or(RouteCorpus::None, RouteCorpus::Only)
             }
             (Some(_), Some(_)) => {
                 self.error(
@@ -84,21 +152,15 @@ impl Compiler<'_, '_, '_> {
                 );
                 RouteCorpus::None
             }
-        };
-        let cost = route.cost.unwrap_or(1);
-        if cost == 0 {
-            self.error(
-                &[Key("routes"), Index(index), Key("cost")],
-                "a cost of zero would switch the limits off; remove `limits` instead",
-            );
         }
+    }
+
+    fn route_limits(&mut self, index: usize, route: &RouteDocument, limits: &[Arc<LimitRule>]) -> Vec<Arc<LimitRule>> {
+        let cost = route.cost.unwrap_or(1);
         let mut rules = Vec::with_capacity(route.limits.len());
         for (position, name) in route.limits.iter().enumerate() {
             let path = [Key("routes"), Index(index), Key("limits"), Index(position)];
-            if self.refer("limit", name, limits.keys().copied(), &path).is_none() {
-                continue;
-            }
-            let Some(rule) = limits.get(name.as_str()) else { continue };
+            let Some(rule) = self.refer(name, limits, &path) else { continue };
             let smallest = rule.tiers.values().chain([&rule.quota]).map(|quota| quota.burst).min().unwrap_or(0);
             if rules.iter().any(|known: &Arc<LimitRule>| known.name == rule.name) {
                 self.error(&path, format!("limit `{name}` is listed twice; a request is counted once, remove one"));
@@ -110,73 +172,40 @@ impl Compiler<'_, '_, '_> {
                 );
                 self.error(&path, format!("{message}; raise the burst or lower the cost"));
             }
-            rules.push(Arc::clone(rule));
+            rules.push(rule);
         }
-        let (caller_limits, flood_limits) = rules.into_iter().partition(|rule: &Arc<LimitRule>| rule.needs_identity());
-        let accepted: Vec<usize> = if route.issuers.is_empty() {
-            (0..issuers.len()).collect()
-        } else {
-            let named = route.issuers.iter().enumerate();
-            named
-                .filter_map(|(position, name)| {
-                    let path = [Key("routes"), Index(index), Key("issuers"), Index(position)];
-                    self.refer("issuer", name, issuers.iter().map(|issuer| issuer.name.as_ref()), &path)
-                })
-                .collect()
-        };
-        let takes_cookies = corpus != RouteCorpus::None
-            && accepted
+        rules
+    }
+
+    /// A route that takes cookies must not let any site read answers to them.
+    fn refuse_cookies_for_any_site(&mut self, route: &Route, path: &[Step<'_>]) {
+        let takes_cookies = route.corpus != RouteCorpus::None
+            && route
+                .issuers
                 .iter()
-                .filter_map(|issuer| issuers.get(*issuer))
                 .any(|issuer| issuer.token_from.iter().any(|source| matches!(source, TokenSource::Cookie(_))));
-        let with_credentials = profile.and_then(|index| cors.get(index)).filter(|cors| cors.credentials);
-        if let Some(cors) = with_credentials.filter(|_| takes_cookies) {
-            // A sandboxed frame on any site has the origin `null`.
-            for (allows, what) in [(cors.origins.allows_any(), "*"), (cors.origins.allows_null(), "null")] {
-                if allows {
-                    let message = format!(
-                        "any site could read members' answers: this route takes cookies and its CORS profile allows `{what}` with credentials"
-                    );
-                    self.error(&[Key("routes"), Index(index), Key("cors")], message);
-                }
+        let Some(cors) = route.cors.as_ref().filter(|cors| cors.credentials && takes_cookies) else { return };
+        // A sandboxed frame on any site has the origin `null`.
+        for (allows, what) in [(cors.origins.allows_any(), "*"), (cors.origins.allows_null(), "null")] {
+            if allows {
+                let message = format!(
+                    "any site could read members' answers: this route takes cookies and its CORS profile allows `{what}` with credentials"
+                );
+                self.error(path, message);
             }
-        }
-        Route {
-            name: route.name.as_str().into(),
-            matcher: self.matcher(index, &route.r#match),
-            cors: profile,
-            require_origin: route.require_origin == Some(true),
-            corpus,
-            anonymous_on_invalid_token: route.on_invalid_token == Some(OnInvalidToken::Anonymous),
-            issuers: accepted,
-            flood_limits,
-            caller_limits,
-            cost: cost.max(1),
-            maintenance: route.maintenance.as_deref().map(|text| {
-                let range = (Duration::from_secs(1), Duration::from_secs(7 * 86_400));
-                let path = [Key("routes"), Index(index), Key("maintenance")];
-                self.duration(Some(text), Duration::from_secs(60), range, &path)
-            }),
-            shadow: route.shadow == Some(true),
         }
     }
 
-    /// The index of a name among those that are defined.
-    pub(super) fn refer<'n>(
-        &mut self,
-        kind: &str,
-        name: &str,
-        known: impl Iterator<Item = &'n str>,
-        path: &[Step<'_>],
-    ) -> Option<usize> {
-        let known: Vec<&str> = known.collect();
-        let found = known.iter().position(|known| *known == name);
+    /// What a name refers to.
+    fn refer<T: Named>(&mut self, name: &str, defined: &[Arc<T>], path: &[Step<'_>]) -> Option<Arc<T>> {
+        let found = defined.iter().find(|known| known.name() == name);
         if found.is_none() {
+            let known: Vec<&str> = defined.iter().map(|known| known.name()).chain(T::WORDS.iter().copied()).collect();
             let help =
                 did_you_mean(name, known.iter().copied()).unwrap_or_else(|| format!("defined: {}", known.join(", ")));
-            self.findings.error(self.at(path), format!("there is no {kind} `{name}`"), Some(help));
+            self.findings.error(self.at(path), format!("there is no {} `{name}`", T::KIND), Some(help));
         }
-        found
+        found.cloned()
     }
 
     pub(super) fn matcher(&mut self, index: usize, document: &MatchDocument) -> Matcher {

@@ -5,26 +5,19 @@ use std::{collections::BTreeMap, sync::Arc};
 use super::{
     Compiler,
     Step::{self, Index, Key},
+    routes::Definitions,
 };
 use crate::{
-    corpus::{Corpus, RouteCorpus},
-    limit::LimitRule,
-    policy::Issuer,
+    corpus::RouteCorpus,
     route::{Matcher, Route, Router},
 };
 
 impl Compiler<'_, '_, '_> {
-    pub(super) fn warnings(
-        &mut self,
-        routes: &[Route],
-        limits: &BTreeMap<&str, Arc<LimitRule>>,
-        corpora: &[Corpus],
-        issuers: &[Arc<Issuer>],
-    ) {
-        self.unused_limits_and_profiles(routes, limits);
-        self.unused_corpora_and_issuers(routes, corpora, issuers);
-        self.unlimited_members(routes, corpora);
-        self.free_refusals(routes, issuers);
+    pub(super) fn warnings(&mut self, routes: &[Arc<Route>], defined: &Definitions) {
+        self.unused_limits_and_profiles(routes, defined);
+        self.unused_corpora_and_issuers(routes, defined);
+        self.unlimited_members(routes, defined);
+        self.free_refusals(routes, defined);
         self.shadowed_routes(routes);
     }
 
@@ -32,28 +25,32 @@ impl Compiler<'_, '_, '_> {
         self.findings.warning(self.at(path), message, Some(help.to_owned()));
     }
 
-    fn unused_limits_and_profiles(&mut self, routes: &[Route], limits: &BTreeMap<&str, Arc<LimitRule>>) {
-        for name in limits.keys() {
-            let used = routes
-                .iter()
-                .any(|route| route.flood_limits.iter().chain(&route.caller_limits).any(|rule| &*rule.name == *name));
+    fn unused_limits_and_profiles(&mut self, routes: &[Arc<Route>], defined: &Definitions) {
+        for limit in &defined.limits {
+            let used = routes.iter().any(|route| {
+                route.flood_limits.iter().chain(&route.caller_limits).any(|rule| Arc::ptr_eq(rule, limit))
+            });
             if !used {
-                let help = "list it in the `limits` of a route, or remove it";
+                let (name, help) = (&*limit.name, "list it in the `limits` of a route, or remove it");
                 self.warn(&[Key("limits"), Key(name)], format!("limit `{name}` is never used"), help);
             }
         }
-        for (index, name) in self.document.cors.keys().enumerate() {
-            if !routes.iter().any(|route| route.cors == Some(index)) {
-                let help = "name it in the `cors` of a route, or remove it";
+        for profile in &defined.cors {
+            if !routes.iter().any(|route| route.cors.as_ref().is_some_and(|cors| Arc::ptr_eq(cors, profile))) {
+                let (name, help) = (&*profile.name, "name it in the `cors` of a route, or remove it");
                 self.warn(&[Key("cors"), Key(name)], format!("CORS profile `{name}` is never used"), help);
             }
         }
     }
 
-    fn unused_corpora_and_issuers(&mut self, routes: &[Route], corpora: &[Corpus], issuers: &[Arc<Issuer>]) {
-        let any_auto = routes.iter().any(|route| route.corpus == RouteCorpus::Auto);
-        for (index, corpus) in corpora.iter().enumerate() {
-            if !any_auto && !routes.iter().any(|route| route.corpus == RouteCorpus::Only(index)) {
+    fn unused_corpora_and_issuers(&mut self, routes: &[Arc<Route>], defined: &Definitions) {
+        for corpus in &defined.corpora {
+            let served = routes.iter().any(|route| match &route.corpus {
+                RouteCorpus::None => false,
+                RouteCorpus::Auto => true,
+                RouteCorpus::Only(only) => Arc::ptr_eq(only, corpus),
+            });
+            if !served {
                 let help = "name it in the `corpus` of a route, or remove it";
                 self.warn(
                     &[Key("corpora"), Key(&corpus.name)],
@@ -62,8 +59,9 @@ impl Compiler<'_, '_, '_> {
                 );
             }
         }
-        for (index, issuer) in issuers.iter().enumerate() {
-            if !routes.iter().any(|route| route.corpus != RouteCorpus::None && route.issuers.contains(&index)) {
+        for issuer in &defined.issuers {
+            let accepts = |route: &Route| route.issuers.iter().any(|accepted| Arc::ptr_eq(accepted, issuer));
+            if !routes.iter().any(|route| route.corpus != RouteCorpus::None && accepts(route)) {
                 let help = "no route looks at its tokens; name it in the `issuers` of a route, or remove it";
                 self.warn(
                     &[Key("issuers"), Key(&issuer.name)],
@@ -75,13 +73,12 @@ impl Compiler<'_, '_, '_> {
     }
 
     /// A stolen token on a route without a limit on callers reads everything there is in one evening.
-    fn unlimited_members(&mut self, routes: &[Route], corpora: &[Corpus]) {
-        let closed = |index: &usize| corpora.get(*index).is_some_and(|corpus| corpus.entitlement.is_some());
+    fn unlimited_members(&mut self, routes: &[Arc<Route>], defined: &Definitions) {
         for (index, route) in routes.iter().enumerate() {
             let serves_members = match &route.corpus {
                 RouteCorpus::None => false,
-                RouteCorpus::Auto => corpora.iter().any(|corpus| corpus.entitlement.is_some()),
-                RouteCorpus::Only(corpus) => closed(corpus),
+                RouteCorpus::Auto => defined.corpora.iter().any(|corpus| corpus.entitlement.is_some()),
+                RouteCorpus::Only(corpus) => corpus.entitlement.is_some(),
             };
             if serves_members && route.caller_limits.is_empty() {
                 let message = format!("route `{}` serves members without any limit on a member", route.name);
@@ -92,8 +89,8 @@ impl Compiler<'_, '_, '_> {
     }
 
     /// Where only callers are counted, a token that does not verify is counted by nothing but the limit of noise.
-    fn free_refusals(&mut self, routes: &[Route], issuers: &[Arc<Issuer>]) {
-        let anybody_known = !issuers.is_empty() || self.document.api_keys.is_some();
+    fn free_refusals(&mut self, routes: &[Arc<Route>], defined: &Definitions) {
+        let anybody_known = !defined.issuers.is_empty() || self.document.api_keys.is_some();
         for (index, route) in routes.iter().enumerate() {
             let only_callers = route.flood_limits.is_empty() && !route.caller_limits.is_empty();
             if anybody_known && only_callers && route.corpus != RouteCorpus::None {
@@ -108,16 +105,16 @@ impl Compiler<'_, '_, '_> {
     }
 
     /// A route that stands behind another one which takes everything that it would take.
-    fn shadowed_routes(&mut self, routes: &[Route]) {
+    fn shadowed_routes(&mut self, routes: &[Arc<Route>]) {
         let router = Router::new(routes.to_vec());
-        let place = |name: &str| routes.iter().position(|route| &*route.name == name);
+        let place = |route| routes.iter().position(|listed| Arc::ptr_eq(listed, route));
         let mut by_path: BTreeMap<String, Vec<&Arc<Route>>> = BTreeMap::new();
         for route in router.routes() {
             let before = by_path.entry(format!("{:?}", route.matcher.path)).or_default();
             if let Some(first) = before.iter().find(|first| covers(&first.matcher, &route.matcher)) {
                 let message =
                     format!("route `{}` is never reached: `{}` takes all its requests", route.name, first.name);
-                let index = place(&route.name).unwrap_or(0);
+                let index = place(route).unwrap_or(0);
                 self.warn(&[Key("routes"), Index(index)], message, "narrow the other route, or remove this one");
             }
             before.push(route);
