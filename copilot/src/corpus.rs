@@ -2,9 +2,9 @@
 
 pub mod artifact;
 pub mod cache;
+pub mod live;
 pub mod manifest;
 pub mod place;
 pub mod pointer;
 pub mod publish;
-pub mod shelf;
 pub mod source;

@@ -1,16 +1,7 @@
 //! Nothing is served without a grant of the gate's for exactly this request.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
-use axum::{
-    extract::{Request, State},
-    http::{HeaderMap, header},
-    middleware::Next,
-    response::{IntoResponse, Response},
-};
+use axum::http::{HeaderMap, Request, Version, header};
 use docsgate_grant::{Binding, Keys, verify};
-
-use crate::{api::App, problem::Problem};
 
 /// Header that carries the grant.
 pub const HEADER: &str = "x-docsgate-grant";
@@ -52,53 +43,45 @@ impl RequestId {
     }
 }
 
+/// A request that the guard let pass.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Admitted {
+    /// What it may read.
+    pub granted: Granted,
+    /// Its id.
+    pub id: RequestId,
+}
+
 impl Guard {
     /// What the request may read, or the reason, for the log alone.
     ///
     /// # Errors
     /// The reason as one phrase.
-    pub fn admit(&self, headers: &HeaderMap, binding: Binding<'_>, now: u64) -> Result<Granted, String> {
-        match self {
-            Self::Open(corpora) => Ok(Granted { corpora: corpora.clone(), subject: None }),
-            Self::Grants(keys) => {
-                let mut sent = headers.get_all(HEADER).iter();
-                let (Some(grant), None) = (sent.next(), sent.next()) else {
-                    return Err("no grant, or more than one".to_owned());
-                };
-                let grant = grant.to_str().map_err(|_| "the grant is not text".to_owned())?;
-                let claims = verify(keys, grant, binding, now).map_err(|fault| fault.to_string())?;
-                Ok(Granted { corpora: claims.corpora, subject: claims.sub })
-            }
-        }
+    pub fn admit<B>(&self, request: &Request<B>, now: u64) -> Result<Granted, String> {
+        let keys = match self {
+            Self::Open(corpora) => return Ok(Granted { corpora: corpora.clone(), subject: None }),
+            Self::Grants(keys) => keys,
+        };
+        let mut sent = request.headers().get_all(HEADER).iter();
+        let (Some(grant), None) = (sent.next(), sent.next()) else {
+            return Err("no grant, or more than one".to_owned());
+        };
+        let grant = grant.to_str().map_err(|_| "the grant is not text".to_owned())?;
+        let path = request.uri().path_and_query().map_or("", |path| path.as_str());
+        let binding = Binding { host: host(request), method: request.method().as_str(), path };
+        let claims = verify(keys, grant, binding, now).map_err(|fault| fault.to_string())?;
+        Ok(Granted { corpora: claims.corpora, subject: claims.sub })
     }
 }
 
-/// Seconds since the epoch.
-#[must_use]
-pub fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
-}
-
-/// Lets a request pass with its [`Granted`], or refuses it.
-pub async fn guard(State(app): State<App>, mut request: Request, next: Next) -> Response {
-    let id = RequestId::of(request.headers());
+/// The host that a request names: its `:authority` in HTTP/2, else its one `Host` header.
+fn host<B>(request: &Request<B>) -> &str {
+    if let (Version::HTTP_2, Some(authority)) = (request.version(), request.uri().authority()) {
+        return authority.as_str();
+    }
     let mut hosts = request.headers().get_all(header::HOST).iter();
-    let host = match (hosts.next(), hosts.next()) {
-        (Some(host), None) => host.to_str().unwrap_or_default().to_owned(),
-        _ => String::new(),
-    };
-    let path = request.uri().path_and_query().map_or("", |path| path.as_str());
-    let binding = Binding { host: &host, method: request.method().as_str(), path };
-    match app.guard.admit(request.headers(), binding, now()) {
-        Ok(granted) => {
-            request.extensions_mut().insert(granted);
-            request.extensions_mut().insert(id);
-            next.run(request).await
-        }
-        Err(reason) => {
-            app.metrics.refused_grant();
-            tracing::warn!(request_id = id.0, reason, "request without a valid grant");
-            Problem::no_grant().respond(&id).into_response()
-        }
+    match (hosts.next(), hosts.next()) {
+        (Some(host), None) => host.to_str().unwrap_or_default(),
+        _ => "",
     }
 }

@@ -8,11 +8,45 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use crate::{corpus::shelf::State, search::Work};
+use crate::{corpus::live::State, search::Work};
+
+/// What a request came by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    /// HTTP, as the documentation site's pages speak it.
+    Http,
+    /// gRPC, for services.
+    Grpc,
+}
+
+impl Protocol {
+    /// As labels, spans and the log have it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Grpc => "grpc",
+        }
+    }
+}
+
+/// A request that has ended, as far as it is measured.
+#[derive(Debug, Clone, Copy)]
+pub struct Request {
+    /// What was asked for.
+    pub route: &'static str,
+    /// How.
+    pub protocol: Protocol,
+    /// The outcome, as an HTTP status.
+    pub status: u16,
+    /// Time to the response's head.
+    pub elapsed: Duration,
+}
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Route {
+struct ByOutcome {
     route: &'static str,
+    protocol: &'static str,
     status: u16,
 }
 
@@ -25,6 +59,7 @@ struct Build {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ByRoute {
     route: &'static str,
+    protocol: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -54,7 +89,7 @@ struct Refusal {
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
-    requests: Family<Route, Counter>,
+    requests: Family<ByOutcome, Counter>,
     seconds: Family<ByRoute, Histogram>,
     grants: Counter,
     searches: Family<Corpus, Counter>,
@@ -104,9 +139,11 @@ impl Default for Metrics {
 impl Metrics {
     fn registered(mut self) -> Self {
         let r = &mut self.registry;
-        r.register("requests", "Requests by route and status", self.requests.clone());
+        let help =
+            "Requests and calls by route, protocol and status; of a call, the HTTP status that stands for its code";
+        r.register("requests", help, self.requests.clone());
         r.register("request_seconds", "Time to the response's head", self.seconds.clone());
-        r.register("grant_refusals", "Requests without a valid grant", self.grants.clone());
+        r.register("grant_refusals", "Requests and calls without a valid grant", self.grants.clone());
         r.register("searches", "Searches by corpus", self.searches.clone());
         r.register("zero_results", "Searches that found nothing", self.zero_results.clone());
         let help = "Entries of posting lists that a search or a question read";
@@ -131,9 +168,11 @@ impl Metrics {
     }
 
     /// A finished request.
-    pub fn request(&self, route: &'static str, status: u16, elapsed: Duration) {
-        self.requests.get_or_create(&Route { route, status }).inc();
-        self.seconds.get_or_create(&ByRoute { route }).observe(elapsed.as_secs_f64());
+    pub fn request(&self, request: Request) {
+        let Request { route, status, elapsed, .. } = request;
+        let protocol = request.protocol.name();
+        self.requests.get_or_create(&ByOutcome { route, protocol, status }).inc();
+        self.seconds.get_or_create(&ByRoute { route, protocol }).observe(elapsed.as_secs_f64());
     }
 
     /// A request without a valid grant.

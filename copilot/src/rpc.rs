@@ -2,13 +2,7 @@
 
 use std::{future::Future, pin::Pin};
 
-use axum::{
-    Router,
-    extract::{Request as HttpRequest, State},
-    middleware::{self, Next},
-    response::{IntoResponse as _, Response as HttpResponse},
-};
-use docsgate_grant::Binding;
+use axum::{Router, middleware};
 use docsgate_proto::copilot::v1::{
     AskRequest, AskResponse, Block, Citation, Correction, Done, Hit, NearestPage, Provenance, SearchRequest,
     SearchResponse,
@@ -20,32 +14,40 @@ use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Request, Response, Status, service::Routes};
 
 use crate::{
-    api::{
-        self, App,
-        chat::{Question, Turn},
-        search::{Asked, find},
-    },
-    grant_guard::{Granted, RequestId, now},
+    app::App,
+    grant_guard::Admitted,
+    interface::{Interface, admit, observe},
+    metrics::Protocol,
     problem::Problem,
+    retrieval::{self, MAX_BODY_BYTES, Question, SearchParameters, Turn},
 };
 
 /// Largest message that is read.
-const MAX_MESSAGE_BYTES: usize = api::MAX_BODY_BYTES;
+const MAX_MESSAGE_BYTES: usize = MAX_BODY_BYTES;
 
 struct Service(App);
 
-impl From<api::Provenance> for Provenance {
-    fn from(from: api::Provenance) -> Self {
+impl From<retrieval::Provenance> for Provenance {
+    fn from(from: retrieval::Provenance) -> Self {
         Self { corpus: from.corpus, index_version: from.index_version, request_id: from.request_id }
     }
 }
 
 /// What the guard put beside the message; without it nothing is read.
-fn admitted<T>(request: &Request<T>) -> Result<(Granted, RequestId), Status> {
-    let extensions = request.extensions();
-    match (extensions.get::<Granted>(), extensions.get::<RequestId>()) {
-        (Some(granted), Some(id)) => Ok((granted.clone(), id.clone())),
-        _ => Err(Problem::no_grant().into()),
+fn admitted<T>(request: &Request<T>) -> Result<Admitted, Status> {
+    request.extensions().get().cloned().ok_or_else(|| Problem::no_grant().into())
+}
+
+/// What a call asks for; 0 and empty stand for what is usual.
+fn parameters(message: SearchRequest) -> SearchParameters {
+    let usual = SearchParameters::default();
+    let or = |value: u32, usual: usize| if value == 0 { usual } else { value as usize };
+    SearchParameters {
+        text: message.query,
+        limit: or(message.limit, usual.limit),
+        offset: message.offset as usize,
+        per_page: or(message.per_page, usual.per_page),
+        section: Some(message.section).filter(|section| !section.is_empty()),
     }
 }
 
@@ -54,16 +56,10 @@ type Answers = Pin<Box<dyn tokio_stream::Stream<Item = Result<AskResponse, Statu
 #[tonic::async_trait]
 impl Retrieval for Service {
     async fn search(&self, request: Request<SearchRequest>) -> Result<Response<SearchResponse>, Status> {
-        let (granted, id) = admitted(&request)?;
-        let asked = request.into_inner();
-        let asked = Asked::checked(
-            asked.query,
-            asked.limit as usize,
-            asked.offset as usize,
-            asked.per_page as usize,
-            Some(asked.section).filter(|section| !section.is_empty()),
-        )?;
-        let (found, provenance) = find(&self.0, &granted, &id, asked).await?;
+        let admitted = admitted(&request)?;
+        let parameters = parameters(request.into_inner());
+        parameters.check()?;
+        let (results, provenance) = retrieval::search(&self.0, &admitted, parameters).await?;
         let hit = |hit: crate::search::Hit| Hit {
             title: hit.chunk.page_title.clone(),
             heading_path: hit.chunk.heading_path.clone(),
@@ -72,24 +68,26 @@ impl Retrieval for Service {
             score: hit.score,
             corpus: hit.corpus,
         };
-        Ok(Response::new(SearchResponse {
-            total: found.total as u64,
-            truncated: found.truncated,
-            hits: found.hits.into_iter().map(hit).collect(),
-            provenance: Some(provenance.into()),
-        }))
+        let mut response = Response::new(SearchResponse {
+            total: results.total as u64,
+            truncated: results.truncated,
+            hits: results.hits.into_iter().map(hit).collect(),
+            provenance: Some(provenance.clone().into()),
+        });
+        response.extensions_mut().insert(provenance);
+        Ok(response)
     }
 
     type AskStream = Answers;
 
     async fn ask(&self, request: Request<AskRequest>) -> Result<Response<Answers>, Status> {
-        let (granted, id) = admitted(&request)?;
-        let asked = request.into_inner();
-        let history = asked.history.into_iter().map(|turn| Turn { role: turn.role, content: turn.content }).collect();
-        let question = Question { question: asked.question, history: Some(history), stream: Some(true) };
+        let admitted = admitted(&request)?;
+        let message = request.into_inner();
+        let history = message.history.into_iter().map(|turn| Turn { role: turn.role, content: turn.content }).collect();
+        let question = Question { question: message.question, history: Some(history), stream: Some(true) };
         question.check()?;
-        let permit = self.0.streams.begin(&granted)?;
-        let body = api::chat::answer(&self.0, &granted, &id, &question).await?;
+        let permit = self.0.streams.open(&admitted.granted)?;
+        let body = retrieval::answer(&self.0, &admitted, &question).await?;
         let pieces: Vec<Part> = body.answer.pieces().map(|piece| Part::Delta(piece.to_owned())).collect();
         let mut parts: Vec<Part> = Vec::new();
         for citation in body.answer.citations {
@@ -119,7 +117,7 @@ impl Retrieval for Service {
             grounded: body.answer.grounded,
             nearest: body.answer.nearest.into_iter().map(page).collect(),
             truncated: body.truncated,
-            provenance: Some(body.provenance.into()),
+            provenance: Some(body.provenance.clone().into()),
             kind: body.answer.kind.name().to_owned(),
             confidence: body.answer.confidence,
             corrections: body.answer.corrections.into_iter().map(corrected).collect(),
@@ -128,33 +126,9 @@ impl Retrieval for Service {
             let _open = &permit;
             Ok(AskResponse { part: Some(part) })
         }));
-        Ok(Response::new(Box::pin(stream)))
-    }
-}
-
-/// Verifies the grant of a call: host is the `:authority`, the path is the method's.
-async fn guard(State(app): State<App>, mut request: HttpRequest, next: Next) -> HttpResponse {
-    let id = RequestId::of(request.headers());
-    let host = request.uri().authority().map(|authority| authority.as_str().to_owned()).unwrap_or_default();
-    let binding = Binding { host: &host, method: request.method().as_str(), path: request.uri().path() };
-    match app.guard.admit(request.headers(), binding, now()) {
-        Ok(granted) => {
-            request.extensions_mut().insert(granted);
-            let mut span = app.begin(&request);
-            if span.is_recording() {
-                span.set("docsgate.route", "grpc");
-                span.set("docsgate.request_id", id.0.clone());
-            }
-            request.extensions_mut().insert(id);
-            let response = next.run(request).await;
-            drop(span);
-            response
-        }
-        Err(reason) => {
-            app.metrics.refused_grant();
-            tracing::warn!(request_id = id.0, reason, "call without a valid grant");
-            Status::from(Problem::no_grant()).into_http::<axum::body::Body>().into_response()
-        }
+        let mut response: Response<Answers> = Response::new(Box::pin(stream));
+        response.extensions_mut().insert(body.provenance);
+        Ok(response)
     }
 }
 
@@ -169,11 +143,12 @@ pub async fn serve(app: App, listener: TcpListener, stopped: impl Future<Output 
         .register_encoded_file_descriptor_set(docsgate_proto::DESCRIPTORS)
         .build_v1()?;
     let retrieval = RetrievalServer::new(Service(app.clone())).max_decoding_message_size(MAX_MESSAGE_BYTES);
+    let interface = Interface::new(&app, Protocol::Grpc);
     let guarded = Router::new()
         .route_service("/docsgate.copilot.v1.Retrieval/{*method}", retrieval)
-        .layer(middleware::from_fn_with_state(app, guard));
+        .layer(middleware::from_fn_with_state(interface.clone(), admit));
     let open = Routes::new(health_service).add_service(reflection).into_axum_router();
-    let routes = Routes::from(open.merge(guarded));
+    let routes = Routes::from(open.merge(guarded).layer(middleware::from_fn_with_state(interface, observe)));
     tonic::transport::Server::builder()
         .add_routes(routes)
         .serve_with_incoming_shutdown(TcpListenerStream::new(listener), stopped)

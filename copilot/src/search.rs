@@ -76,7 +76,7 @@ pub struct Correction {
 
 /// The outcome of a search.
 #[derive(Debug, Clone)]
-pub struct Found {
+pub struct SearchResults {
     /// The requested part of the ranking.
     pub hits: Vec<Hit>,
     /// Sections that match at all, after filters and grouping.
@@ -104,7 +104,7 @@ pub fn search(
     request: &Request<'_>,
     synonyms: &Synonyms,
     tuning: &Tuning,
-) -> Result<Found, OpenFault> {
+) -> Result<SearchResults, OpenFault> {
     let query = Query::parse(request.text, indexes.first().map(|index| index.lexicon.language).unwrap_or_default());
     let intent = Intent::of(request.text, &query);
     let mut budget = Budget::default();
@@ -140,7 +140,7 @@ pub fn search(
         }
         total += 1;
     }
-    Ok(Found {
+    Ok(SearchResults {
         hits,
         total,
         corrections: ranking.corrections,

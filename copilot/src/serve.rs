@@ -1,4 +1,4 @@
-//! The server: bind, load, serve, drain.
+//! The server: build, bind, serve, drain.
 
 mod load;
 
@@ -6,21 +6,28 @@ use std::{collections::BTreeMap, future::IntoFuture, net::SocketAddr, path::Path
 
 use anyhow::Context as _;
 use docsgate_service::{Traces, ready_file, revision, signals};
-use tokio::net::TcpListener;
+use tokio::{
+    net::TcpListener,
+    task::{JoinHandle, JoinSet},
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    answer,
-    api::{self, App, Shared, room::Room, stream::Streams},
-    corpus::{artifact::VerifyKey, shelf::Shelf, source::Source},
+    answer, api,
+    app::{App, Shared},
+    capacity::{SearchMemory, Streams},
+    corpus::{artifact::VerifyKey, live::LiveIndexes, source::Source},
     grant_guard::Guard,
     metrics::Metrics,
+    rpc,
     search::{Synonyms, Tuning},
     unanswered::Unanswered,
 };
 
 /// Longest wait for requests under way after the signal to stop.
 const DRAIN: Duration = Duration::from_secs(30);
+/// Longest wait for probes after that.
+const PROBES_DRAIN: Duration = Duration::from_secs(1);
 
 /// A corpus and where its artifact comes from.
 #[derive(Debug, Clone)]
@@ -78,6 +85,30 @@ pub struct Settings {
 /// When a listener cannot be bound or a file of the settings cannot be used.
 pub async fn serve(settings: Settings) -> anyhow::Result<()> {
     let loaders = load::Loader::all(&settings)?;
+    let listeners = Listeners::bind(&settings).await?;
+    let (ready_file, poll) = (settings.ready_file.clone(), settings.poll);
+    let app = build(settings)?;
+    // Signals are caught before anybody is told that the process is up.
+    let stopped = signals::cancelled_at_signal()?;
+    let mut following = JoinSet::new();
+    for loader in loaders {
+        following.spawn(load::follow(loader, app.clone(), poll, stopped.clone()));
+    }
+    let addresses = listeners.addresses()?;
+    tracing::info!(listeners = ?addresses, "listening");
+    if let Some(file) = &ready_file {
+        ready_file::write(file, &addresses)?;
+    }
+    let serving = listeners.serve(&app, &stopped)?;
+    stopped.cancelled().await;
+    serving.drain(&app).await;
+    following.shutdown().await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// What requests share, from the settings.
+fn build(settings: Settings) -> anyhow::Result<App> {
     if let Guard::Open(corpora) = &settings.guard {
         tracing::warn!(?corpora, "serving without grants: for development only");
     }
@@ -85,82 +116,113 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
         tracing::warn!("serving unsigned artifacts: whoever can write to a source decides what readers are told");
     }
     let traces = Traces::from_environment("copilot", revision::version()).map_err(anyhow::Error::msg)?;
-    let app = App::new(Shared {
-        shelf: Shelf::new(settings.corpora.iter().map(|source| source.corpus.clone())),
+    Ok(App::new(Shared {
+        live: LiveIndexes::new(settings.corpora.iter().map(|source| source.corpus.clone())),
         guard: settings.guard,
         synonyms: settings.synonyms,
         tuning: Tuning::default(),
         answering: answer::Settings { confidence: settings.confidence, ..answer::Settings::default() },
         metrics: Metrics::default(),
-        traces: traces.clone(),
+        traces,
         unanswered: Unanswered::new(settings.unanswered),
-        room: Room::new(settings.search_bytes),
+        memory: SearchMemory::new(settings.search_bytes),
         streams: Streams::new(settings.streams_per_caller, settings.streams_anonymous),
-    });
-    let http = bind(settings.listen, "--listen").await?;
-    let admin = bind(settings.admin_listen, "--admin-listen").await?;
-    let metrics = match settings.metrics_listen {
-        Some(address) => Some(bind(address, "--metrics-listen").await?),
-        None => None,
-    };
-    let grpc = match settings.grpc_listen {
-        Some(address) => Some(bind(address, "--grpc-listen").await?),
-        None => None,
-    };
-    // Signals are caught before anybody is told that the process is up.
-    let stopped = signals::cancelled_at_signal()?;
-    let mut polling = tokio::task::JoinSet::new();
-    for loader in loaders {
-        polling.spawn(load::follow(loader, app.clone(), settings.poll, stopped.clone()));
+    }))
+}
+
+/// The listeners, bound.
+struct Listeners {
+    http: TcpListener,
+    admin: TcpListener,
+    metrics: Option<TcpListener>,
+    grpc: Option<TcpListener>,
+}
+
+impl Listeners {
+    async fn bind(settings: &Settings) -> anyhow::Result<Self> {
+        Ok(Self {
+            http: bind(settings.listen, "--listen").await?,
+            admin: bind(settings.admin_listen, "--admin-listen").await?,
+            metrics: bind_if_wanted(settings.metrics_listen, "--metrics-listen").await?,
+            grpc: bind_if_wanted(settings.grpc_listen, "--grpc-listen").await?,
+        })
     }
-    let admin_address = admin.local_addr().context("the address of --admin-listen")?;
-    let mut listeners = vec![
-        ("http", http.local_addr().context("the address of --listen")?.to_string()),
-        ("admin", admin_address.to_string()),
-    ];
-    if let Some(metrics) = &metrics {
-        listeners.push(("metrics", metrics.local_addr().context("the address of --metrics-listen")?.to_string()));
-    }
-    if let Some(grpc) = &grpc {
-        listeners.push(("grpc", grpc.local_addr().context("the address of --grpc-listen")?.to_string()));
-    }
-    tracing::info!(?listeners, "listening");
-    if let Some(file) = &settings.ready_file {
-        ready_file::write(file, &listeners)?;
-    }
-    let ended = || stopped.clone().cancelled_owned();
-    let serving = tokio::spawn(axum::serve(http, api::router(&app)).with_graceful_shutdown(ended()).into_future());
-    let calling = grpc.map(|listener| tokio::spawn(crate::rpc::serve(app.clone(), listener, ended())));
-    let admin_stopped = CancellationToken::new();
-    let mut watching = tokio::task::JoinSet::new();
-    let mut watch_on = |listener, router| {
-        let stopped = admin_stopped.clone().cancelled_owned();
-        watching.spawn(axum::serve(listener, router).with_graceful_shutdown(stopped).into_future());
-    };
-    watch_on(admin, api::admin::router(&app, admin_address));
-    if let Some(metrics) = metrics {
-        watch_on(metrics, api::admin::metrics_router(&app));
-    }
-    stopped.cancelled().await;
-    tracing::info!("stopping: requests under way are finished first");
-    let all_ended = async {
-        let _ = serving.await;
-        if let Some(calling) = calling {
-            let _ = calling.await;
+
+    /// Names and addresses, for whoever waits for them.
+    fn addresses(&self) -> anyhow::Result<Vec<(&'static str, String)>> {
+        let named = [
+            ("http", Some(&self.http)),
+            ("admin", Some(&self.admin)),
+            ("metrics", self.metrics.as_ref()),
+            ("grpc", self.grpc.as_ref()),
+        ];
+        let mut addresses = Vec::new();
+        for (name, listener) in named {
+            let Some(listener) = listener else { continue };
+            let address = listener.local_addr().with_context(|| format!("the address of the {name} listener"))?;
+            addresses.push((name, address.to_string()));
         }
-    };
-    if tokio::time::timeout(DRAIN, all_ended).await.is_err() {
-        tracing::warn!(seconds = DRAIN.as_secs(), "some requests did not end in time");
+        Ok(addresses)
     }
-    let _ = tokio::task::spawn_blocking(move || traces.finish()).await;
-    // Probes and metrics answer until the last request has ended.
-    admin_stopped.cancel();
-    let _ = tokio::time::timeout(Duration::from_secs(1), watching.join_all()).await;
-    polling.shutdown().await;
-    tracing::info!("stopped");
-    Ok(())
+
+    /// Serves on all of them; those of readers take nothing new once `stopped` is cancelled.
+    fn serve(self, app: &App, stopped: &CancellationToken) -> anyhow::Result<Serving> {
+        let ended = || stopped.clone().cancelled_owned();
+        let http = axum::serve(self.http, api::router(app)).with_graceful_shutdown(ended());
+        let mut requests = vec![tokio::spawn(async move { Ok(http.await?) })];
+        if let Some(listener) = self.grpc {
+            requests.push(tokio::spawn(rpc::serve(app.clone(), listener, ended())));
+        }
+        let probes_stopped = CancellationToken::new();
+        let mut probes = JoinSet::new();
+        let admin_address = self.admin.local_addr().context("the address of --admin-listen")?;
+        let operators = Some((self.admin, api::admin::router(app, admin_address)));
+        let metrics = self.metrics.map(|listener| (listener, api::admin::metrics_router(app)));
+        for (listener, router) in operators.into_iter().chain(metrics) {
+            let stopped = probes_stopped.clone().cancelled_owned();
+            probes.spawn(axum::serve(listener, router).with_graceful_shutdown(stopped).into_future());
+        }
+        Ok(Serving { requests, probes, probes_stopped })
+    }
+}
+
+/// What is served.
+struct Serving {
+    requests: Vec<JoinHandle<anyhow::Result<()>>>,
+    probes: JoinSet<std::io::Result<()>>,
+    probes_stopped: CancellationToken,
+}
+
+impl Serving {
+    /// Lets requests under way end. Probes and metrics answer until the last one has.
+    async fn drain(self, app: &App) {
+        tracing::info!("stopping: requests under way are finished first");
+        let all_ended = async {
+            for serving in self.requests {
+                match serving.await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(error)) => tracing::error!(error = format!("{error:#}"), "a listener failed"),
+                    Err(error) => tracing::error!(%error, "a listener failed"),
+                }
+            }
+        };
+        if tokio::time::timeout(DRAIN, all_ended).await.is_err() {
+            tracing::warn!(seconds = DRAIN.as_secs(), "some requests did not end in time");
+        }
+        let traces = app.traces.clone();
+        let _ = tokio::task::spawn_blocking(move || traces.finish()).await;
+        self.probes_stopped.cancel();
+        let _ = tokio::time::timeout(PROBES_DRAIN, self.probes.join_all()).await;
+    }
 }
 
 async fn bind(address: SocketAddr, flag: &str) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address).await.with_context(|| format!("cannot listen on {flag} {address}"))
+}
+
+async fn bind_if_wanted(address: Option<SocketAddr>, flag: &str) -> anyhow::Result<Option<TcpListener>> {
+    match address {
+        Some(address) => bind(address, flag).await.map(Some),
+        None => Ok(None),
+    }
 }

@@ -3,11 +3,9 @@
 //! Kept in memory alone, within a fixed number of questions: a restart forgets it, and a flood of nonsense pushes out what was asked
 //! once, never what is asked again and again. Who asked is not kept.
 
-use std::{
-    collections::HashMap,
-    sync::{Mutex, PoisonError},
-};
+use std::collections::HashMap;
 
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
 /// How a question came.
@@ -68,7 +66,7 @@ impl Unanswered {
             return;
         }
         let key = Key { corpus: corpus.to_owned(), kind, text };
-        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut asked = self.asked.lock();
         if asked.len() >= self.most && !asked.contains_key(&key) {
             // The one that was asked least, and among those the one that was asked longest ago.
             let Some(rarest) = asked.iter().min_by_key(|(_, times)| **times).map(|(key, _)| key.clone()) else {
@@ -83,7 +81,7 @@ impl Unanswered {
     /// All questions, those asked most first.
     #[must_use]
     pub fn rows(&self) -> Vec<Row> {
-        let asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        let asked = self.asked.lock();
         let row = |(key, (count, last_asked)): (&Key, &(u64, u64))| Row {
             question: key.text.clone(),
             kind: key.kind,

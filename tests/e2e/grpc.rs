@@ -54,6 +54,34 @@ fn refusals_are_grpc_statuses_and_an_allowed_call_is_answered() {
         assert!(limited.metadata().contains_key("retry-after"), "{limited:?}");
         assert!(limited.metadata().contains_key("x-request-id"), "{limited:?}");
     });
+    calls_are_observed(&gate, &runtime);
+}
+
+/// copilot measures and logs calls as it does HTTP requests, those around the gate too: the alerts count both.
+fn calls_are_observed(gate: &Gate, runtime: &tokio::runtime::Runtime) {
+    let copilot = gate.stack.copilot.as_ref().unwrap();
+    let around = runtime.block_on(async {
+        let mut client = RetrievalClient::connect(format!("http://{}", copilot.grpc_address)).await.unwrap();
+        client.search(SearchRequest::default()).await.unwrap_err()
+    });
+    assert_eq!(around.code(), Code::PermissionDenied);
+    let metrics = gate.http.get(format!("{}/metrics", copilot.admin_url)).send().unwrap().text().unwrap();
+    for line in [
+        r#"docsgate_copilot_requests_total{route="search",protocol="grpc",status="200"} 5"#,
+        r#"docsgate_copilot_requests_total{route="search",protocol="grpc",status="403"} 1"#,
+        r#"docsgate_copilot_request_seconds_count{route="search",protocol="grpc"} 6"#,
+        "docsgate_copilot_grant_refusals_total 1",
+    ] {
+        assert!(metrics.contains(line), "{line}: {metrics}");
+    }
+    let log = std::fs::read_to_string(copilot.process.log()).unwrap();
+    let calls = log.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+    let calls: Vec<_> = calls.filter(|line| line["message"] == "request" && line["protocol"] == "grpc").collect();
+    assert_eq!(calls.len(), 6, "{log}");
+    let fields = |line: &serde_json::Value| {
+        line["path"] == "/docsgate.copilot.v1.Retrieval/Search" && !line["request_id"].as_str().unwrap().is_empty()
+    };
+    assert!(calls.iter().all(fields), "{calls:?}");
 }
 
 #[test]

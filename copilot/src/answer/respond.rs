@@ -14,7 +14,7 @@ use crate::{
         reader::{LoadedIndex, OpenFault},
         traits::Traits,
     },
-    search::{self, Evidence, Found, Hit, Intent, Request, Synonyms, Tuning, Work},
+    search::{self, Evidence, Hit, Intent, Request, SearchResults, Synonyms, Tuning, Work},
 };
 
 /// Hits whose neighbours are looked at.
@@ -135,7 +135,7 @@ pub fn answer(
 }
 
 /// Which words were searched in another form.
-fn said(found: &Found, language: Language) -> String {
+fn said(found: &SearchResults, language: Language) -> String {
     if found.corrections.is_empty() {
         return String::new();
     }
@@ -145,13 +145,13 @@ fn said(found: &Found, language: Language) -> String {
 }
 
 /// Several words of which the documents know none, and nothing that makes them a question.
-fn is_nonsense(found: &Found) -> bool {
+fn is_nonsense(found: &SearchResults) -> bool {
     let Evidence { words, unknown, function_words, .. } = found.evidence;
     words >= 2 && unknown == words && function_words == 0
 }
 
 /// The sections that may be quoted: those that were found and their neighbours on the page, each with its worth.
-fn sources(indexes: &[Arc<LoadedIndex>], found: &Found, choice: &Choice) -> Result<Vec<Source>, OpenFault> {
+fn sources(indexes: &[Arc<LoadedIndex>], found: &SearchResults, choice: &Choice) -> Result<Vec<Source>, OpenFault> {
     let best = found.hits.first().map_or(1.0, |hit| hit.score).max(f32::MIN_POSITIVE);
     let mut pages: HashMap<(usize, u32), f32> = HashMap::new();
     let total: f32 = found.hits.iter().map(|hit| hit.score).sum::<f32>().max(f32::MIN_POSITIVE);

@@ -12,7 +12,7 @@ use axum::{
 use docsgate_service::operators;
 use serde_json::json;
 
-use super::App;
+use crate::app::App;
 
 /// The operators' listener at `bound`: `/unanswered`, beside metrics and probes. Questions are their askers'.
 pub fn router(app: &App, bound: SocketAddr) -> Router {
@@ -36,7 +36,7 @@ fn probes(app: &App) -> Router {
 /// 200 when every corpus has an index; 503 with the reasons otherwise. A refused newer artifact is told, but what is in
 /// service keeps serving.
 async fn ready(State(app): State<App>) -> Response {
-    let states = app.shelf.states();
+    let states = app.live.states();
     let missing: Vec<String> = states
         .iter()
         .filter(|state| state.version.is_none())
@@ -57,5 +57,5 @@ async fn unanswered(State(app): State<App>) -> Response {
 
 async fn metrics(State(app): State<App>) -> Response {
     let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    ([(header::CONTENT_TYPE, content_type)], app.metrics.render(&app.shelf.states())).into_response()
+    ([(header::CONTENT_TYPE, content_type)], app.metrics.render(&app.live.states())).into_response()
 }

@@ -3,43 +3,15 @@ use docsgate_grant::{Binding, Keys, mint};
 use serde_json::Value;
 use tower::ServiceExt as _;
 
-use super::*;
+use super::{json::MEDIA_TYPE, *};
 use crate::{
-    grant_guard::now,
+    app::fixture::{KEY, app, empty},
+    clock::now,
+    grant_guard::Guard,
     search::tests::{chunk, index},
 };
 
-pub(crate) const KEY: &str = "a:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 const HOST: &str = "docs.example.org";
-
-pub(crate) fn app() -> App {
-    let shelf = Shelf::new(["public".to_owned(), "member".to_owned()]);
-    let public = [
-        chunk(
-            "https://d/backup/",
-            "Backups",
-            "To restore a database, run the restore job with the date. Backups are nightly.",
-        ),
-        chunk("https://d/net/", "Networks", "Open a port with a rule. Networks are isolated."),
-    ];
-    let member = [
-        chunk("https://m/zanzibar/", "Zanzibar", "The zanzibarium canary is fed on Tuesdays with quibblewort seeds."),
-        chunk("https://m/port/", "Ports for members", "Members open a port by asking the quibblewort desk."),
-    ];
-    assert!(shelf.put(index("public", &public)) && shelf.put(index("member", &member)));
-    App::new(Shared {
-        shelf,
-        guard: Guard::Grants(Keys::parse(KEY).unwrap()),
-        synonyms: Synonyms::default(),
-        tuning: Tuning::default(),
-        answering: answer::Settings::default(),
-        metrics: Metrics::default(),
-        traces: Traces::default(),
-        unanswered: Unanswered::new(10),
-        room: room::Room::new(64 << 20),
-        streams: stream::Streams::new(1, 2),
-    })
-}
 
 fn granted(method: &str, path: &str, corpora: &[&str], body: &str) -> HttpRequest<Body> {
     let keys = Keys::parse(KEY).unwrap();
@@ -140,7 +112,7 @@ async fn a_member_ranks_both_and_the_public_never_sees_members_words() {
 async fn public_results_are_the_same_with_and_without_a_member_corpus() {
     let (with, without) = (app(), app());
     let empty = index("member", &[chunk("https://m/x/", "X", "nothing")]);
-    assert!(without.shelf.put(empty));
+    assert!(without.live.put(empty));
     for q in ["open a port", "restore", "quibblewort desk", "members"] {
         assert_eq!(search(&with, q, &["public"]).await, search(&without, q, &["public"]).await);
     }
@@ -210,7 +182,7 @@ async fn the_widget_needs_a_grant_but_no_corpus() {
 #[tokio::test]
 async fn searches_wait_for_memory_and_are_refused_without() {
     let app = app();
-    let taken = app.room.take(64 << 20).await.unwrap();
+    let taken = app.memory.reserve(64 << 20).await.unwrap();
     let get = || granted("GET", "/api/docs-search?q=restore", &["public"], "");
     let response = router(&app).oneshot(get()).await.unwrap();
     assert_eq!((response.status().as_u16(), response.headers()["retry-after"].to_str().unwrap()), (503, "1"));
@@ -233,18 +205,7 @@ async fn what_was_not_searched_for_is_told() {
 
 #[tokio::test]
 async fn readiness_and_metrics_tell_the_state() {
-    let app = App::new(Shared {
-        shelf: Shelf::new(["public".to_owned()]),
-        guard: Guard::Open(vec!["public".to_owned()]),
-        synonyms: Synonyms::default(),
-        tuning: Tuning::default(),
-        answering: answer::Settings::default(),
-        metrics: Metrics::default(),
-        traces: Traces::default(),
-        unanswered: Unanswered::new(10),
-        room: room::Room::new(64 << 20),
-        streams: stream::Streams::new(1, 2),
-    });
+    let app = empty(&["public"], Guard::Open(vec!["public".to_owned()]));
     let admin = |path: &str| {
         let request = request("GET", path, "").body(Body::empty()).unwrap();
         let app = app.clone();
@@ -255,14 +216,17 @@ async fn readiness_and_metrics_tell_the_state() {
             (status, String::from_utf8(bytes.to_vec()).unwrap())
         }
     };
-    app.shelf.refuse("public", "the signature is wrong".to_owned());
+    app.live.refuse("public", "the signature is wrong".to_owned());
     let (status, body) = admin("/readyz").await;
     assert_eq!(status, 503);
     assert!(body.contains("corpus public has no index: the signature is wrong"), "{body}");
     assert_eq!(send(&app, request("GET", "/api/docs-search?q=a", "").body(Body::empty()).unwrap()).await.0, 503);
-    assert!(app.shelf.put(index("public", &[chunk("https://d/", "D", "words")])));
+    assert!(app.live.put(index("public", &[chunk("https://d/", "D", "words")])));
     assert_eq!(admin("/readyz").await.0, 200);
     let (_, text) = admin("/metrics").await;
     assert!(text.contains(r#"docsgate_copilot_index_info{corpus="public",version="1"} 1"#), "{text}");
-    assert!(text.contains(r#"docsgate_copilot_requests_total{route="search",status="503"} 1"#), "{text}");
+    assert!(
+        text.contains(r#"docsgate_copilot_requests_total{route="search",protocol="http",status="503"} 1"#),
+        "{text}"
+    );
 }

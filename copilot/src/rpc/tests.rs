@@ -1,9 +1,12 @@
-use docsgate_grant::{Keys, mint};
+use docsgate_grant::{Binding, Keys, mint};
 use docsgate_proto::copilot::v1::retrieval_client::RetrievalClient;
 use tonic::{Code, metadata::MetadataValue};
 
 use super::*;
-use crate::api::tests::{KEY, app};
+use crate::{
+    app::fixture::{KEY, app},
+    clock::now,
+};
 
 fn granted<T>(message: T, address: &str, method: &str, corpora: &[&str]) -> Request<T> {
     let keys = Keys::parse(KEY).unwrap();
@@ -21,7 +24,8 @@ async fn calls_are_granted_searched_and_answered_as_over_http() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let server = tokio::spawn(serve(app(), listener, async {
+    let app = app();
+    let server = tokio::spawn(serve(app.clone(), listener, async {
         let _ = stopped.await;
     }));
     let mut client = RetrievalClient::connect(format!("http://{address}")).await.unwrap();
@@ -49,7 +53,25 @@ async fn calls_are_granted_searched_and_answered_as_over_http() {
     }
     assert!(matches!(&parts[0], Part::Citation(citation) if citation.url == "https://d/backup/"));
     assert!(matches!(parts.last(), Some(Part::Done(done)) if done.grounded));
-    drop((answer, client));
+    let channel =
+        tonic::transport::Endpoint::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap();
+    let mut health = tonic_health::pb::health_client::HealthClient::new(channel);
+    health.check(tonic_health::pb::HealthCheckRequest::default()).await.unwrap();
+    drop((answer, client, health));
     stop.send(()).unwrap();
     server.await.unwrap().unwrap();
+
+    // Calls are measured as requests are.
+    let metrics = app.metrics.render(&[]);
+    for line in [
+        r#"docsgate_copilot_requests_total{route="search",protocol="grpc",status="200"} 2"#,
+        r#"docsgate_copilot_requests_total{route="search",protocol="grpc",status="400"} 1"#,
+        r#"docsgate_copilot_requests_total{route="search",protocol="grpc",status="403"} 2"#,
+        r#"docsgate_copilot_requests_total{route="chat",protocol="grpc",status="200"} 1"#,
+        r#"docsgate_copilot_requests_total{route="health",protocol="grpc",status="200"} 1"#,
+        r#"docsgate_copilot_request_seconds_count{route="search",protocol="grpc"} 5"#,
+        "docsgate_copilot_grant_refusals_total 2",
+    ] {
+        assert!(metrics.contains(line), "{line}: {metrics}");
+    }
 }

@@ -24,11 +24,11 @@ fn request(text: &str) -> Request<'_> {
     Request { text, limit: 10, offset: 0, per_page: 0, section: None, snippets: true }
 }
 
-fn found(indexes: &[Arc<LoadedIndex>], text: &str) -> Found {
+fn found(indexes: &[Arc<LoadedIndex>], text: &str) -> SearchResults {
     search(indexes, &request(text), &Synonyms::default(), &Tuning::default()).unwrap()
 }
 
-fn urls(found: &Found) -> Vec<&str> {
+fn urls(found: &SearchResults) -> Vec<&str> {
     found.hits.iter().map(|hit| hit.chunk.url.as_str()).collect()
 }
 
@@ -112,7 +112,7 @@ fn two_corpora_rank_as_one() {
     let apart = [index("public", &all[..2]), index("member", &all[2..])];
     for text in ["pod", "replicas of pods", "quotas", "what bounds a namespace", "horizontal pod autoscaler"] {
         let (together, apart) = (found(&together, text), found(&apart, text));
-        let scores = |found: &Found| -> Vec<(String, String)> {
+        let scores = |found: &SearchResults| -> Vec<(String, String)> {
             let mut rows: Vec<(String, String)> =
                 found.hits.iter().map(|hit| (hit.chunk.url.clone(), format!("{:.3}", hit.score))).collect();
             rows.sort();

@@ -12,14 +12,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::Settings;
 use crate::{
-    api::App,
+    app::App,
+    clock::now,
     corpus::{
         artifact::{self, ArtifactFault, VerifyKey},
         cache::Cache,
         pointer::{Pointer, PointerFault},
         source::{self, Look, Source, SourceFault, Stamp},
     },
-    grant_guard::now,
     index::reader::LoadedIndex,
 };
 
@@ -187,7 +187,7 @@ type Looked = Option<(Option<Stamp>, Result<LoadedIndex, Refused>)>;
 /// `None` when the source is as it was. Without a stamp the next look tries again.
 async fn look(loader: &Loader, app: &App, seen: Option<&Stamp>, followed: &mut Option<Followed>) -> Looked {
     let found = loader.source.look(&loader.corpus, loader.verify_key.as_deref(), seen).await;
-    let in_use = app.shelf.in_use();
+    let in_use = app.live.in_use();
     match found {
         Ok(Look::Same) => None,
         Err(fault) => Some((None, Err(fault.into()))),
@@ -262,20 +262,20 @@ async fn blocking(
 fn settle(app: &App, corpus: &str, outcome: Result<LoadedIndex, Refused>) {
     match outcome {
         Ok(index) => {
-            let before = app.shelf.current(corpus);
+            let before = app.live.current(corpus);
             if before.is_some_and(|before| before.version == index.version) {
-                app.shelf.clear_fault(corpus);
+                app.live.clear_fault(corpus);
                 return;
             }
             tracing::info!(corpus, version = index.version, sections = index.len(), "index in service");
-            app.shelf.put(Arc::new(index));
+            app.live.put(Arc::new(index));
             app.metrics.switched(corpus);
         }
         Err(refused) => {
-            let keeps = app.shelf.current(corpus).map(|index| index.version.clone());
+            let keeps = app.live.current(corpus).map(|index| index.version.clone());
             tracing::error!(corpus, kind = refused.kind, reason = refused.reason, ?keeps, "artifact refused");
             app.metrics.refused_artifact(corpus, refused.kind);
-            app.shelf.refuse(corpus, refused.reason);
+            app.live.refuse(corpus, refused.reason);
         }
     }
 }

@@ -11,12 +11,12 @@ use crate::{
         Failure,
         values::{self, Lifetime},
     },
+    clock::now,
     corpus::{
         artifact::SigningKey,
         place::Place,
         publish::{self, Outcome, Terms},
     },
-    grant_guard::now,
 };
 
 #[derive(Debug, Args)]

@@ -17,7 +17,7 @@ struct Slot {
 
 /// All corpora that this process was told to serve.
 #[derive(Debug)]
-pub struct Shelf {
+pub struct LiveIndexes {
     slots: BTreeMap<String, Slot>,
 }
 
@@ -34,14 +34,14 @@ pub struct State {
     pub fault: Option<String>,
 }
 
-impl Shelf {
-    /// A shelf for the named corpora, all of them still empty.
+impl LiveIndexes {
+    /// For the named corpora, none of which has an index yet.
     #[must_use]
     pub fn new(names: impl IntoIterator<Item = String>) -> Self {
         Self { slots: names.into_iter().map(|name| (name, Slot::default())).collect() }
     }
 
-    /// Puts a warmed index in service; the one before is kept. False when its corpus is not on the shelf.
+    /// Puts a warmed index in service; the one before is kept. False when its corpus is not served.
     pub fn put(&self, index: Arc<LoadedIndex>) -> bool {
         let Some(slot) = self.slots.get(&index.corpus) else { return false };
         slot.previous.store(slot.current.swap(Some(index)));
