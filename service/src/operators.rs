@@ -5,15 +5,23 @@
 //! its owner's may lead there (DNS rebinding). Browsers say whose page it is (`Origin`) and which name was asked (`Host`);
 //! [`listener`] refuses what is not the operator's own.
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    net::{IpAddr, SocketAddr},
+    num::NonZeroU32,
+    sync::Arc,
+};
 
 use axum::{
     Router,
     extract::{Request, State},
-    http::{HeaderMap, StatusCode, header, uri::Authority},
+    http::{HeaderMap, HeaderValue, StatusCode, header, uri::Authority},
     middleware::{self, Next},
     response::{IntoResponse, Response},
 };
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+
+/// Operators' requests: a script in a loop must not take the time that answers need.
+const CALLS: Quota = Quota::per_second(NonZeroU32::new(100).unwrap()).allow_burst(NonZeroU32::new(200).unwrap());
 
 /// A status, and the last part of the problem's URN.
 pub type ProblemType = (StatusCode, &'static str);
@@ -27,8 +35,14 @@ pub const PROBLEM_TYPES: [ProblemType; 2] = [NOT_FOUND, FOREIGN_REQUEST];
 /// The operators' listener: `probes`, and `operators` for requests that come neither from a page nor by a foreign name.
 /// `bound` is the address that the listener has.
 pub fn listener(probes: Router, operators: Router, bound: SocketAddr) -> Router {
-    let guarded = operators.route_layer(middleware::from_fn_with_state(bound, refuse_foreign));
-    metrics_listener(probes.merge(guarded))
+    metrics_listener(probes.merge(guarded(operators, bound, CALLS)))
+}
+
+fn guarded(operators: Router, bound: SocketAddr, calls: Quota) -> Router {
+    // The last layer is asked first: what is foreign takes nothing of the operators' calls.
+    operators
+        .route_layer(middleware::from_fn_with_state(Arc::new(RateLimiter::direct(calls)), refuse_flood))
+        .route_layer(middleware::from_fn_with_state(bound, refuse_foreign))
 }
 
 /// The listener for metrics and probes: `probes`, and 404 for everything else.
@@ -45,6 +59,16 @@ async fn refuse_foreign(State(bound): State<SocketAddr>, request: Request, next:
         None => next.run(request).await,
         Some(detail) => problem(FOREIGN_REQUEST, "Not from an operator", detail),
     }
+}
+
+async fn refuse_flood(State(calls): State<Arc<DefaultDirectRateLimiter>>, request: Request, next: Next) -> Response {
+    if calls.check().is_ok() {
+        return next.run(request).await;
+    }
+    let detail = "This listener takes 100 requests a second. Metrics and probes are not counted.";
+    let mut response = problem(StatusCode::TOO_MANY_REQUESTS, "rate_limited", "Too many requests", detail);
+    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    response
 }
 
 /// Why a request is not the operator's own, if it is not.
@@ -140,6 +164,21 @@ mod tests {
             assert_eq!(status(router.clone(), "/secrets", &[own, ("host", "evil.example")]).await, 403);
             assert_eq!(status(router, "/secrets", &[]).await, 403);
         }
+    }
+
+    #[tokio::test]
+    async fn a_flood_of_calls_is_refused_and_foreign_requests_take_none_of_them() {
+        let calls = Quota::per_hour(NonZeroU32::MIN).allow_burst(NonZeroU32::new(3).unwrap());
+        let (_, operators) = routers();
+        let router = guarded(operators, "127.0.0.1:9902".parse().unwrap(), calls);
+        for _ in 0..10 {
+            assert_eq!(status(router.clone(), "/secrets", &[("host", "evil.example")]).await, 403);
+        }
+        let mut answers = Vec::new();
+        for _ in 0..4 {
+            answers.push(status(router.clone(), "/secrets", &[("host", "127.0.0.1:9902")]).await);
+        }
+        assert_eq!(answers, [200, 200, 200, 429]);
     }
 
     #[tokio::test]
