@@ -3,7 +3,7 @@
 
 use std::{
     path::Path,
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -13,16 +13,19 @@ use authz_core::{
     request::{Malformed, RequestView},
     time::Timestamp,
 };
+use parking_lot::Mutex;
 use prometheus_client::{
     encoding::EncodeLabelSet,
     metrics::{counter::Counter, family::Family},
     registry::Registry,
 };
 use serde::Serialize;
-use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio::sync::{
+    OwnedSemaphorePermit, Semaphore,
+    mpsc::{Receiver, Sender, channel},
+};
 
 use crate::{
-    byte_budget::{ByteBudget, Share},
     decision_log::DecisionLog,
     facts::{LiveFacts, Sources, limits::Limiter},
     policy_source::PolicySource,
@@ -65,8 +68,9 @@ struct DifferenceLabels {
 #[derive(Debug)]
 pub struct Candidate {
     policy: Arc<PolicySource>,
-    jobs: Sender<(Job, Share)>,
-    waiting: Arc<ByteBudget>,
+    jobs: Sender<(Job, OwnedSemaphorePermit)>,
+    /// Bytes that are left for what waits.
+    room: Arc<Semaphore>,
     report: Mutex<Report>,
     compared: Counter,
     skipped: Counter,
@@ -137,8 +141,8 @@ impl Candidate {
         );
         let (jobs, queue) = channel(QUEUE);
         let report = Mutex::new(Report { version: policy.current().version.to_string(), ..Report::default() });
-        let waiting = ByteBudget::new(log.memory());
-        let candidate = Arc::new(Self { policy, jobs, waiting, report, compared, skipped, differing });
+        let room = Arc::new(Semaphore::new(log.memory()));
+        let candidate = Arc::new(Self { policy, jobs, room, report, compared, skipped, differing });
         let limits = Limiter::alone(&candidate.policy.current().limiter, &mut Registry::default());
         tokio::spawn(work(Arc::downgrade(&candidate), queue, sources, limits, log));
         let watched = Arc::clone(&candidate);
@@ -147,7 +151,7 @@ impl Candidate {
             policy
                 .watch(move |snapshot| {
                     let fresh = Report { version: snapshot.version.to_string(), ..Report::default() };
-                    *watched.report.lock().unwrap_or_else(PoisonError::into_inner) = fresh;
+                    *watched.report.lock() = fresh;
                 })
                 .await;
         });
@@ -159,11 +163,12 @@ impl Candidate {
     /// # Errors
     /// The job, which was not taken.
     pub fn compare(&self, job: Job) -> Result<(), Box<Job>> {
-        let Some(share) = self.waiting.take(job.memory()) else {
+        let bytes = u32::try_from(job.memory()).unwrap_or(u32::MAX);
+        let Ok(room) = Arc::clone(&self.room).try_acquire_many_owned(bytes) else {
             self.skip();
             return Err(Box::new(job));
         };
-        self.jobs.try_send((job, share)).map_err(|refused| {
+        self.jobs.try_send((job, room)).map_err(|refused| {
             self.skip();
             Box::new(refused.into_inner().0)
         })
@@ -172,12 +177,12 @@ impl Candidate {
     /// Counts a decision that is not compared.
     pub fn skip(&self) {
         self.skipped.inc();
-        self.report.lock().unwrap_or_else(PoisonError::into_inner).skipped += 1;
+        self.report.lock().skipped += 1;
     }
 
     /// What was found so far, the most frequent first.
     pub fn report(&self) -> Report {
-        let mut report = self.report.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut report = self.report.lock().clone();
         report.differences.sort_by_key(|difference| std::cmp::Reverse(difference.count));
         report
     }
@@ -190,7 +195,7 @@ impl Candidate {
         let after = RecordedDecision::of(&decision);
         let differs = job.record.decision.differs(&after);
         self.compared.inc();
-        let mut report = self.report.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut report = self.report.lock();
         report.compared += 1;
         report.micros = report.micros.saturating_add(micros);
         if !differs {
@@ -232,12 +237,12 @@ const DEADLINE: Duration = Duration::from_millis(500);
 
 async fn work(
     candidate: std::sync::Weak<Candidate>,
-    mut queue: Receiver<(Job, Share)>,
+    mut queue: Receiver<(Job, OwnedSemaphorePermit)>,
     sources: Arc<Sources>,
     limits: Arc<Limiter>,
     log: Arc<DecisionLog>,
 ) {
-    while let Some((mut job, _share)) = queue.recv().await {
+    while let Some((mut job, _room)) = queue.recv().await {
         let Some(candidate) = candidate.upgrade() else { return };
         let facts = sources.until((Instant::now() + DEADLINE).into()).counted_in(&limits);
         candidate.decide(&mut job, &facts).await;

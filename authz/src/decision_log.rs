@@ -9,7 +9,7 @@ use std::{
     path::PathBuf,
     str::FromStr,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel},
     },
     time::{Duration, Instant},
@@ -17,17 +17,18 @@ use std::{
 
 use authz_core::{
     decision::{Decision, Outcome, Refusal},
-    record::{DecisionRecord, MAX_BYTES, RedactedAddresses},
+    record::{DecisionRecord, RedactedAddresses},
 };
 use clap::Args;
+use parking_lot::Mutex;
 use prometheus_client::{
     encoding::EncodeLabelSet,
     metrics::{counter::Counter, family::Family},
     registry::Registry,
 };
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use self::{noise::Sampler, output::Output, recent::Recent};
-use crate::byte_budget::{ByteBudget, Share};
 
 /// Settings of the decision log.
 #[derive(Debug, Clone, Args)]
@@ -126,7 +127,8 @@ const FLUSH_EVERY: Duration = Duration::from_millis(500);
 /// What the writer is given.
 #[derive(Debug)]
 enum Entry {
-    Record(Arc<DecisionRecord>, Share),
+    /// With the bytes that it takes while it waits.
+    Record(Arc<DecisionRecord>, OwnedSemaphorePermit),
     /// Everything before this is to be written, then answered.
     Finish(SyncSender<()>),
 }
@@ -156,7 +158,9 @@ struct LostLabels {
 #[derive(Debug)]
 pub struct DecisionLog {
     queue: Option<SyncSender<Entry>>,
-    waiting: Arc<ByteBudget>,
+    /// Bytes that are left for what waits. Counting entries would let whoever decides how large one is decide how much memory
+    /// they take.
+    room: Arc<Semaphore>,
     recent: Option<Mutex<Recent>>,
     /// Refused before any limit, and refused by one: neither takes the other's lines.
     noise: Sampler,
@@ -186,18 +190,19 @@ impl DecisionLog {
         if let Some(target) = &config.decision_log {
             let output = Output::open(target, &config)?;
             let (sender, receiver) = sync_channel(QUEUE);
-            let failed = dropped.get_or_create(&LostLabels { reason: lost::WRITE_FAILED }).clone();
+            let lost = |reason| dropped.get_or_create(&LostLabels { reason }).clone();
+            let (failed, too_large) = (lost(lost::WRITE_FAILED), lost(lost::TOO_LARGE));
             std::thread::Builder::new()
                 .name("decision-log".into())
-                .spawn(move || write_lines(&receiver, output, &failed))
+                .spawn(move || write_lines(&receiver, output, &failed, &too_large))
                 .map_err(|error| format!("the decision log's thread does not start: {error}"))?;
             queue = Some(sender);
         }
         let recent = (config.recent_decisions > 0)
             .then(|| Mutex::new(Recent::new(config.recent_decisions, config.decision_log_memory)));
         let (noise, limited) = (Sampler::new(config.decision_log_noise), Sampler::new(config.decision_log_noise));
-        let waiting = ByteBudget::new(config.decision_log_memory);
-        Ok(Arc::new(Self { queue, waiting, recent, noise, limited, config, written, dropped }))
+        let room = Arc::new(Semaphore::new(config.decision_log_memory));
+        Ok(Arc::new(Self { queue, room, recent, noise, limited, config, written, dropped }))
     }
 
     /// Whether anybody wants records.
@@ -233,12 +238,11 @@ impl DecisionLog {
 
     /// Takes one record. Returns at once.
     pub fn record(&self, mut record: DecisionRecord) {
-        let Ok(bytes) = record.bound(MAX_BYTES) else { return self.lose(lost::TOO_LARGE) };
-        // Its texts, each with what an allocator adds, and what has a fixed size.
-        let bytes = bytes + size_of::<DecisionRecord>() + 512;
+        // With what the policy's texts and the allocator add.
+        let bytes = record.trim() + 1024;
         let record = Arc::new(record);
         if let Some(recent) = &self.recent {
-            recent.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&record), bytes);
+            recent.lock().push(Arc::clone(&record), bytes);
         }
         let Some(queue) = &self.queue else { return };
         // A refusal that is here was chosen when it was made.
@@ -246,8 +250,12 @@ impl DecisionLog {
         if !chosen {
             return self.lose(lost::SAMPLED);
         }
-        let Some(share) = self.waiting.take(bytes) else { return self.lose(lost::QUEUE_FULL) };
-        match queue.try_send(Entry::Record(record, share)) {
+        // More than the semaphore can count is more than there is.
+        let room = u32::try_from(bytes).unwrap_or(u32::MAX);
+        let Ok(room) = Arc::clone(&self.room).try_acquire_many_owned(room) else {
+            return self.lose(lost::QUEUE_FULL);
+        };
+        match queue.try_send(Entry::Record(record, room)) {
             Ok(()) => {
                 self.written.inc();
             }
@@ -279,13 +287,13 @@ impl DecisionLog {
 
     /// A recent decision, by its request id.
     pub fn recent(&self, id: &str) -> Option<Arc<DecisionRecord>> {
-        self.recent.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner).find(id)
+        self.recent.as_ref()?.lock().find(id)
     }
 
     /// Ids and outcomes of the most recent decisions, the last one first.
     pub fn latest(&self, most: usize) -> Vec<Arc<DecisionRecord>> {
         let Some(recent) = &self.recent else { return Vec::new() };
-        recent.lock().unwrap_or_else(PoisonError::into_inner).latest(most)
+        recent.lock().latest(most)
     }
 }
 
@@ -301,15 +309,21 @@ fn is_sampled(id: &str, share: f64) -> bool {
     f64::from(u32::try_from(hash >> 32).unwrap_or(u32::MAX)) < share * f64::from(u32::MAX)
 }
 
-fn write_lines(queue: &Receiver<Entry>, mut output: Output, failed: &Counter) {
+fn write_lines(queue: &Receiver<Entry>, mut output: Output, failed: &Counter, too_large: &Counter) {
     let mut complained = false;
     // What the target still holds on to counts as waiting.
     let mut held = Vec::new();
     loop {
         let result = match queue.recv_timeout(FLUSH_EVERY) {
-            Ok(Entry::Record(record, share)) => {
-                held.push(share);
-                output.line(&record)
+            Ok(Entry::Record(record, room)) => {
+                held.push(room);
+                match record.line() {
+                    Ok(line) => output.line(&record, line),
+                    Err(_) => {
+                        too_large.inc();
+                        Ok(())
+                    }
+                }
             }
             Ok(Entry::Finish(answer)) => {
                 let result = output.flush();

@@ -1,6 +1,7 @@
 //! Live facts: limits, tokens, members and API keys, each asked within the deadline of one decision.
 
 pub mod api_keys;
+mod flights;
 pub mod invalidation;
 pub mod limits;
 pub mod members;

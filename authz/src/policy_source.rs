@@ -2,12 +2,13 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
 use arc_swap::ArcSwap;
 use authz_core::policy::{Overrides, PolicyText, Snapshot, compile, diagnostic};
+use parking_lot::Mutex;
 use prometheus_client::{
     encoding::EncodeLabelSet,
     metrics::{counter::Counter, family::Family, gauge::Gauge},
@@ -126,7 +127,7 @@ impl PolicySource {
 
     /// Version, age and last rejection.
     pub fn status(&self) -> PolicyStatus {
-        self.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.status.lock().clone()
     }
 
     /// Asks [`watch`](Self::watch) to look at the files now, and waits until it has.
@@ -157,7 +158,7 @@ impl PolicySource {
                     continue;
                 }
             };
-            if files == *self.loaded_from.lock().unwrap_or_else(PoisonError::into_inner) {
+            if files == *self.loaded_from.lock() {
                 pending = None;
                 self.is_current_again();
                 if forced {
@@ -185,7 +186,7 @@ impl PolicySource {
         match compiled {
             Ok(compiled) => {
                 on_swap(&compiled.snapshot);
-                *self.status.lock().unwrap_or_else(PoisonError::into_inner) = status(&compiled.snapshot, &files);
+                *self.status.lock() = status(&compiled.snapshot, &files);
                 tracing::info!(version = &*compiled.snapshot.version, "policy swapped");
                 for warning in &compiled.warnings {
                     tracing::warn!(file = warning.file, line = warning.position.line, "policy: {}", warning.message);
@@ -194,7 +195,7 @@ impl PolicySource {
                 self.current.store(Arc::new(compiled.snapshot));
                 self.reloads.inc();
                 self.loaded_at.set(i64::try_from(now()).unwrap_or(i64::MAX));
-                *self.loaded_from.lock().unwrap_or_else(PoisonError::into_inner) = files;
+                *self.loaded_from.lock() = files;
             }
             Err(findings) => self.reject(&diagnostic::render(&findings)),
         }
@@ -202,7 +203,7 @@ impl PolicySource {
 
     /// The files on disk are the ones in force: what was refused meanwhile is over.
     fn is_current_again(&self) {
-        let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut status = self.status.lock();
         if status.last_rejection.take().is_some() {
             tracing::info!(version = status.version, "the policy on disk is the one in force again");
         }
@@ -216,7 +217,7 @@ impl PolicySource {
 
     /// Reports a rejection once, not at every look.
     fn reject(&self, findings: &str) {
-        let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut status = self.status.lock();
         if status.last_rejection.as_ref().is_some_and(|last| last.findings == findings) {
             return;
         }

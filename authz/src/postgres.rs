@@ -13,12 +13,13 @@ use std::{
     fmt,
     str::FromStr,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicI64, Ordering},
     },
     time::{Duration, Instant},
 };
 
+use parking_lot::{Mutex, MutexGuard};
 use prometheus_client::{metrics::counter::Counter, registry::Registry};
 use sqlx::{
     ConnectOptions, PgPool, Row,
@@ -321,7 +322,7 @@ impl Database {
     }
 
     fn marks(&self) -> MutexGuard<'_, Marks> {
-        self.marks.lock().unwrap_or_else(PoisonError::into_inner)
+        self.marks.lock()
     }
 
     /// The pool that reads go to; `None` while no endpoint can be used.

@@ -11,7 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use bound::{MAX_BYTES, TooLarge};
-use facts::RecordedMember;
+use facts::{RecordedApiKey, RecordedMember};
 pub use facts::{RecordedFacts, ReplayedFacts};
 pub use request::{RecordedRequest, RedactedAddresses};
 

@@ -48,14 +48,14 @@ impl Output {
         }
     }
 
-    /// Writes a record as one line of JSON.
-    pub(super) fn line(&mut self, record: &DecisionRecord) -> std::io::Result<()> {
-        let mut line = serde_json::to_vec(record)?;
-        line.push(b'\n');
+    /// Writes a record, of which `line` is the JSON.
+    pub(super) fn line(&mut self, record: &DecisionRecord, mut line: Vec<u8>) -> std::io::Result<()> {
+        if !matches!(self, Self::Otlp(..)) {
+            line.push(b'\n');
+        }
         match self {
             Self::Stdout(out) => out.write_all(&line),
             Self::Otlp(records, waiting) => {
-                line.pop();
                 let attributes = [
                     ("docsgate.request_id", record.id.as_str()),
                     ("docsgate.outcome", record.decision.outcome.as_str()),

@@ -8,16 +8,13 @@
 //! - While the database cannot be read, known keys serve up to `max_stale`, unless a change was told. A standby's answer is
 //!   as old as what it has replayed, and overrides nothing that was told.
 
-mod flights;
 pub mod form;
 
-use std::{
-    sync::{Arc, PoisonError, RwLock},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use authz_core::{entitlement::MemberId, identity::ApiKeyFault, policy::EntitlementsPolicy, time::Timestamp};
 use moka::sync::Cache;
+use parking_lot::RwLock;
 use prometheus_client::{
     encoding::EncodeLabelSet,
     metrics::{counter::Counter, family::Family},
@@ -26,8 +23,9 @@ use prometheus_client::{
 use sqlx::Row as _;
 use tokio::{sync::Semaphore, time::timeout};
 
-use self::{flights::Flights, form::ApiKey};
+use self::form::ApiKey;
 use super::{
+    flights::Flights,
     invalidation::{Invalidations, Moment},
     members::{UNHEARD, query::timestamp},
 };
@@ -103,7 +101,7 @@ pub struct ApiKeys {
     known: Cache<String, Known>,
     /// Ids that are nobody's, apart from the known ones: no number of them takes a place of those.
     absent: Cache<String, Arc<Row<()>>>,
-    flights: Flights<Found>,
+    flights: Flights<String, Found>,
     reads: Arc<Semaphore>,
     told: Arc<Invalidations>,
     lookups: Family<LookupLabels, Counter>,
@@ -133,7 +131,7 @@ impl ApiKeys {
 
     /// Adopts new times.
     pub fn apply(&self, policy: &EntitlementsPolicy) {
-        *self.max_stale.write().unwrap_or_else(PoisonError::into_inner) = policy.max_stale;
+        *self.max_stale.write() = policy.max_stale;
     }
 
     /// Whom a key stands for.
@@ -205,7 +203,7 @@ impl ApiKeys {
             self.count(result);
             return Ok((row, None));
         }
-        let max_stale = *self.max_stale.read().unwrap_or_else(PoisonError::into_inner);
+        let max_stale = *self.max_stale.read();
         self.count(if age < max_stale { "stale" } else { "unavailable" });
         if age < max_stale { Ok((row, Some(age))) } else { Err(ApiKeyFault::StoreUnavailable) }
     }
@@ -228,7 +226,7 @@ impl ApiKeys {
                 keys.read(&id).await
             }
         };
-        self.flights.join(id, Arc::clone(&self.reads).acquire_owned(), read).await.unwrap_or(Err(Unread))
+        self.flights.join(id.to_owned(), Arc::clone(&self.reads).acquire_owned(), read).await.unwrap_or(Err(Unread))
     }
 
     /// Reads until no change of the key's member was told meanwhile, a few times at the most.

@@ -9,7 +9,7 @@ mod shared_key;
 use std::{
     fmt,
     hash::RandomState,
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -19,6 +19,7 @@ use authz_core::{
     policy::{LimiterBackend, LimiterPolicy, RedisPolicy, Snapshot, WhenDown},
     time::Timestamp,
 };
+use parking_lot::Mutex;
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeMetric},
@@ -320,7 +321,7 @@ impl Local {
     }
 
     fn resize(&self, max_keys: u32) {
-        let mut current = self.max_keys.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut current = self.max_keys.lock();
         if *current != max_keys {
             let table = self.table.load_full();
             table.resize(max_keys, self.now(), |other| self.table.store(Arc::new(other)));

@@ -12,9 +12,9 @@ mod metrics;
 pub(crate) mod query;
 
 use std::{
-    collections::HashMap,
+    future::ready,
     sync::{
-        Arc, Mutex, PoisonError, RwLock,
+        Arc,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -24,9 +24,10 @@ use authz_core::{
     entitlement::{MemberId, Membership, StoreUnavailable},
     policy::EntitlementsPolicy,
 };
+use parking_lot::RwLock;
 use prometheus_client::registry::Registry;
 use tokio::{
-    sync::{Notify, OnceCell, mpsc},
+    sync::{Notify, mpsc},
     time::{sleep, timeout},
 };
 
@@ -35,7 +36,7 @@ use self::{
     cache::{Entries, Entry, Freshness, freshness},
     metrics::MemberMetrics,
 };
-use super::invalidation::Invalidations;
+use super::{flights::Flights, invalidation::Invalidations};
 use crate::postgres::{Database, DatabaseUrls, Unanswered};
 
 /// How long a request waits for a read when an older entry would do: half of what a decision may take.
@@ -47,8 +48,8 @@ const OVERTAKEN: Duration = Duration::from_millis(500);
 /// Known members who wait to be read again after a change, at the most; others are read when they ask.
 const REREADS: usize = 1024;
 
-/// A read under way, shared by all that need it.
-type Flight = Arc<OnceCell<Result<Arc<Entry>, StoreUnavailable>>>;
+/// What a read found.
+type Read = Result<Arc<Entry>, StoreUnavailable>;
 
 /// Looks members up.
 #[derive(Debug)]
@@ -56,7 +57,7 @@ pub struct Members {
     database: Option<Arc<Database>>,
     policy: RwLock<EntitlementsPolicy>,
     entries: Entries,
-    flights: Mutex<HashMap<MemberId, Flight>>,
+    flights: Flights<MemberId, Read>,
     /// What was told: also to those who keep API keys.
     told: Arc<Invalidations>,
     /// Everything changed, and nobody was told yet.
@@ -84,7 +85,7 @@ impl Members {
             entries: Entries::new(policy.max_entries),
             database,
             policy: RwLock::new(policy.clone()),
-            flights: Mutex::default(),
+            flights: Flights::new(),
             told,
             flush: Notify::new(),
             rereads,
@@ -105,11 +106,11 @@ impl Members {
 
     /// Adopts new times; the bound on entries is set at start.
     pub fn apply(&self, policy: &EntitlementsPolicy) {
-        *self.policy.write().unwrap_or_else(PoisonError::into_inner) = policy.clone();
+        *self.policy.write() = policy.clone();
     }
 
     fn policy(&self) -> EntitlementsPolicy {
-        self.policy.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.policy.read().clone()
     }
 
     /// What the store says of a member and of the token that names it.
@@ -169,26 +170,16 @@ impl Members {
     }
 
     /// Reads a member; whoever needs the same one meanwhile shares the read.
-    async fn load(self: &Arc<Self>, member: &MemberId) -> Result<Arc<Entry>, StoreUnavailable> {
-        let flight =
-            Arc::clone(self.flights.lock().unwrap_or_else(PoisonError::into_inner).entry(member.clone()).or_default());
-        let result = flight
-            .get_or_init(|| async {
-                // A caller that goes away (its deadline has passed) must not end the read for the others.
-                let (members, member) = (Arc::clone(self), member.clone());
-                tokio::spawn(async move { members.read(&member).await }).await.unwrap_or(Err(StoreUnavailable))
-            })
-            .await
-            .clone();
-        let mut flights = self.flights.lock().unwrap_or_else(PoisonError::into_inner);
-        if flights.get(member).is_some_and(|current| Arc::ptr_eq(current, &flight)) {
-            flights.remove(member);
-        }
-        result
+    async fn load(self: &Arc<Self>, member: &MemberId) -> Read {
+        let read = |()| {
+            let (members, member) = (Arc::clone(self), member.clone());
+            async move { members.read(&member).await }
+        };
+        self.flights.join(member.clone(), ready(()), read).await.unwrap_or(Err(StoreUnavailable))
     }
 
     /// Reads until nothing was told of this member meanwhile, a few times at the most.
-    async fn read(&self, member: &MemberId) -> Result<Arc<Entry>, StoreUnavailable> {
+    async fn read(&self, member: &MemberId) -> Read {
         let database = self.database.as_ref().ok_or(StoreUnavailable)?;
         let mut overtaken = None;
         for _ in 0..4 {
@@ -229,7 +220,7 @@ impl Members {
     }
 
     /// A standby's answer counts unless it is too old, older than what is known, or older than what was told.
-    fn of_standby(&self, member: &MemberId, entry: Arc<Entry>) -> Result<Arc<Entry>, StoreUnavailable> {
+    fn of_standby(&self, member: &MemberId, entry: Arc<Entry>) -> Read {
         let age = entry.as_of.age(self.told.now());
         if age >= self.policy().max_stale {
             tracing::warn!(age = age.as_secs(), "a member is not read: the standby's last replay is beyond max_stale");
@@ -252,7 +243,7 @@ impl Members {
         self.metrics.invalidations.inc();
         let told = self.told.tell(&member);
         // New requests must not join a read that began before the change.
-        self.flights.lock().unwrap_or_else(PoisonError::into_inner).remove(&member);
+        self.flights.leave_behind(&member);
         // Whoever is known is read again at once, so that the database's end a moment later finds an entry.
         if self.entries.void(&member, told) {
             let _ = self.rereads.try_send(member);
@@ -270,7 +261,7 @@ impl Members {
         loop {
             self.flush.notified().await;
             self.told.tell_everything();
-            self.flights.lock().unwrap_or_else(PoisonError::into_inner).clear();
+            self.flights.leave_all_behind();
             self.metrics.flushes.inc();
             sleep(FLUSHES).await;
         }

@@ -3,16 +3,14 @@
 pub mod cache;
 pub mod keys;
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{collections::HashMap, sync::Arc};
 
 use authz_core::{
     identity::{Issuer, KeySource, PresentedToken, TokenFault, VerifiedToken, token},
     policy::Snapshot,
     time::Timestamp,
 };
+use parking_lot::Mutex;
 use prometheus_client::registry::Registry;
 
 use cache::{Verification, VerifiedCache};
@@ -48,7 +46,7 @@ impl Tokens {
 
     /// Follows the key sources of this policy: new ones are fetched at once, known ones keep their keys, others stop.
     pub fn apply(self: &Arc<Self>, policy: &Snapshot) {
-        let mut states = self.states.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut states = self.states.lock();
         states.retain(|source, _| policy.issuers.iter().any(|issuer| issuer.keys == *source));
         for issuer in &policy.issuers {
             let state = states.entry(issuer.keys.clone()).or_insert_with(|| {
@@ -95,7 +93,7 @@ impl Tokens {
     }
 
     fn state(&self, source: &KeySource) -> Option<Arc<KeyState>> {
-        self.states.lock().unwrap_or_else(PoisonError::into_inner).get(source).cloned()
+        self.states.lock().get(source).cloned()
     }
 
     /// Whether every issuer that must have keys before the gate is ready has them.

@@ -1,7 +1,7 @@
 //! How large a record may be. What a client sends must not decide what its line costs: the longest texts are cut, all to
 //! the same length, and the record says so.
 
-use super::{DecisionRecord, RecordedMember};
+use super::{DecisionRecord, RecordedApiKey, RecordedFacts, RecordedMember};
 
 /// Most bytes of one line of the decision log, as JSON.
 pub const MAX_BYTES: usize = 4096;
@@ -16,32 +16,91 @@ const MAX_ENTITLEMENTS: usize = 16;
 pub struct TooLarge(pub usize);
 
 impl DecisionRecord {
-    /// Cuts the record to at most `most` bytes of JSON and marks it if something had to go. Returns its bytes.
+    /// Cuts a record whose texts are longer than any line, and marks it. Costs a look at their lengths and no JSON, so that it
+    /// has a place on the path of a request; [`line`](Self::line) does the rest. Returns about the memory that the record takes.
+    pub fn trim(&mut self) -> usize {
+        self.truncated |= self.request.cut;
+        let (texts, places) = self.weight();
+        if texts <= MAX_BYTES {
+            return texts + places;
+        }
+        self.shorten_lists();
+        let mut texts = self.texts();
+        let lengths: Vec<usize> = texts.iter().map(|text| text.len()).collect();
+        let longest = level(&lengths, MAX_BYTES);
+        for text in &mut texts {
+            cut(text, longest, char::len_utf8);
+        }
+        let (texts, places) = self.weight();
+        texts + places
+    }
+
+    /// The record as one line of JSON, without the line's end, of at most [`MAX_BYTES`]: cut and marked if it has to be.
     ///
     /// # Errors
     /// [`TooLarge`] when cutting what the client sent does not help.
-    pub fn bound(&mut self, most: usize) -> Result<usize, TooLarge> {
-        self.truncated |= self.request.cut;
-        let bytes = self.json_bytes();
-        if bytes <= most {
-            return Ok(bytes);
-        }
-        self.truncated = true;
-        self.request.headers.truncate(MAX_LINES);
-        if let Some(RecordedMember::Known { record, .. }) = &mut self.facts.member {
-            record.entitlements.truncate(MAX_ENTITLEMENTS);
-        }
-        let excess = self.json_bytes().saturating_sub(most);
+    pub fn line(&self) -> Result<Vec<u8>, TooLarge> {
+        let whole = self.json();
+        if whole.len() <= MAX_BYTES { Ok(whole) } else { self.clone().bounded(MAX_BYTES) }
+    }
+
+    /// Cuts a record that has more than `most` bytes of JSON, and marks it.
+    fn bounded(mut self, most: usize) -> Result<Vec<u8>, TooLarge> {
+        self.shorten_lists();
+        let excess = self.json().len().saturating_sub(most);
         let mut texts = self.texts();
         let lengths: Vec<usize> = texts.iter().map(|text| json_bytes(text)).collect();
         let longest = level(&lengths, lengths.iter().sum::<usize>().saturating_sub(excess));
         for text in &mut texts {
-            cut(text, longest);
+            cut(text, longest, escaped);
         }
-        match self.json_bytes() {
-            bytes if bytes <= most => Ok(bytes),
-            bytes => Err(TooLarge(bytes)),
+        let line = self.json();
+        if line.len() <= most { Ok(line) } else { Err(TooLarge(line.len())) }
+    }
+
+    /// Keeps the first header lines and entitlements.
+    fn shorten_lists(&mut self) {
+        self.truncated = true;
+        let headers = &mut self.request.headers;
+        headers.truncate(MAX_LINES);
+        headers.shrink_to_fit();
+        let RecordedFacts { member, api_key, .. } = &mut self.facts;
+        let member = member.as_mut().and_then(|member| match member {
+            RecordedMember::Known { record, .. } => Some(record),
+            RecordedMember::Unavailable | RecordedMember::Unknown { .. } => None,
+        });
+        let api_key = api_key.as_mut().and_then(|key| match key {
+            RecordedApiKey::Valid { record, .. } => Some(record),
+            RecordedApiKey::Refused | RecordedApiKey::Unavailable => None,
+        });
+        for record in member.into_iter().chain(api_key) {
+            record.entitlements.truncate(MAX_ENTITLEMENTS);
+            record.entitlements.shrink_to_fit();
         }
+    }
+
+    /// Bytes of the texts whose number or length the policy does not bound, and of the places that hold them.
+    fn weight(&self) -> (usize, usize) {
+        let (request, headers) = (&self.request, &self.request.headers);
+        let mut texts = self.id.len() + request.method.len() + request.host.len() + request.path.len();
+        texts += headers.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
+        let mut places = size_of::<Self>() + size_of_val(headers.as_slice());
+        let member = match &self.facts.member {
+            Some(RecordedMember::Known { record, .. }) => record.entitlements.as_slice(),
+            _ => &[],
+        };
+        let api_key = match &self.facts.api_key {
+            Some(RecordedApiKey::Valid { record, .. }) => record.entitlements.as_slice(),
+            _ => &[],
+        };
+        for entitlements in [member, api_key] {
+            let length = |(feature, starts, ends): &(String, String, Option<String>)| {
+                feature.len() + starts.len() + ends.as_ref().map_or(0, String::len)
+            };
+            texts += entitlements.iter().map(length).sum::<usize>();
+            places += size_of_val(entitlements);
+        }
+        (texts, places)
     }
 
     /// The texts that a client chooses.
@@ -55,27 +114,9 @@ impl DecisionRecord {
         texts
     }
 
-    fn json_bytes(&self) -> usize {
-        let mut count = Count(0);
-        // Nothing in a record fails to be written, and counting does not fail.
-        match serde_json::to_writer(&mut count, self) {
-            Ok(()) => count.0,
-            Err(_) => usize::MAX,
-        }
-    }
-}
-
-/// Writes nothing.
-struct Count(usize);
-
-impl std::io::Write for Count {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0 += bytes.len();
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
+    fn json(&self) -> Vec<u8> {
+        // Nothing in a record fails to be written.
+        serde_json::to_vec(self).unwrap_or_default()
     }
 }
 
@@ -107,15 +148,17 @@ fn json_bytes(text: &str) -> usize {
     text.chars().map(escaped).sum()
 }
 
-/// Keeps as many characters as fit into `most` bytes of JSON.
-fn cut(text: &mut String, most: usize) {
+/// Keeps as many characters as fit into `most` bytes, each counted by `size`.
+fn cut(text: &mut String, most: usize, size: fn(char) -> usize) {
     let mut bytes = 0;
     let end = text.char_indices().find(|(_, character)| {
-        bytes += escaped(*character);
+        bytes += size(*character);
         bytes > most
     });
     if let Some((at, _)) = end {
         text.truncate(at);
+        // What was cut must not stay allocated.
+        text.shrink_to_fit();
     }
 }
 
@@ -124,7 +167,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::record::{RecordedDecision, RecordedFacts, RecordedRequest, SCHEMA};
+    use crate::record::{RecordedDecision, RecordedRequest, SCHEMA};
 
     fn record(path: &str, headers: &[(&str, &str)]) -> DecisionRecord {
         let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
@@ -143,29 +186,50 @@ mod tests {
         }
     }
 
+    fn read(line: &[u8]) -> DecisionRecord {
+        serde_json::from_slice(line).unwrap()
+    }
+
     #[test]
     fn what_fits_stays_as_it_is() {
         let mut small = record("/a", &[("origin", "https://docs.example.org")]);
         let before = small.clone();
-        assert_eq!(small.bound(MAX_BYTES), Ok(serde_json::to_vec(&before).unwrap().len()));
+        assert!(small.trim() > size_of::<DecisionRecord>());
         assert_eq!(small, before);
+        assert_eq!(small.line().unwrap(), serde_json::to_vec(&before).unwrap());
     }
 
     #[test]
     fn the_longest_texts_are_cut_to_one_length_and_the_short_ones_stay() {
         let long = "x".repeat(40_000);
-        let mut large = record(&long, &[("origin", "https://docs.example.org"), ("x-forwarded-for", &long)]);
-        assert!(large.bound(MAX_BYTES).unwrap() > MAX_BYTES - 8);
-        assert!(large.truncated);
-        assert_eq!(large.request.headers[0].1, "https://docs.example.org");
-        assert!(large.request.path.len() > 1500 && large.request.path.len() == large.request.headers[1].1.len());
+        let large = record(&long, &[("origin", "https://docs.example.org"), ("x-forwarded-for", &long)]);
+        let mut trimmed = large.clone();
+        assert!(trimmed.trim() < MAX_BYTES + size_of::<DecisionRecord>() + 256);
+        let line = trimmed.line().unwrap();
+        assert!(line.len() > MAX_BYTES - 8 && line.len() <= MAX_BYTES);
+        assert_eq!(line, large.line().unwrap(), "what was trimmed before makes no other line");
+        for cut in [trimmed, read(&line)] {
+            assert!(cut.truncated);
+            assert_eq!(cut.request.headers[0].1, "https://docs.example.org");
+            assert!(cut.request.path.len() > 1500 && cut.request.path.len() == cut.request.headers[1].1.len());
+        }
+    }
+
+    /// Short enough in memory; six times as long when it is written.
+    #[test]
+    fn texts_that_grow_when_they_are_written_are_cut_in_the_line() {
+        let mut escaped = record(&"\u{1}".repeat(3000), &[]);
+        escaped.trim();
+        assert!(!escaped.truncated && escaped.request.path.len() == 3000);
+        let line = escaped.line().unwrap();
+        assert!(line.len() <= MAX_BYTES && read(&line).truncated);
     }
 
     #[test]
     fn what_no_client_sent_is_not_cut_but_said_to_be_too_large() {
         let mut large = record("/a", &[]);
         large.decision.notes = vec!["a note of the policy".into(); 400];
-        assert!(matches!(large.bound(MAX_BYTES), Err(TooLarge(bytes)) if bytes > 8000));
+        assert!(matches!(large.line(), Err(TooLarge(bytes)) if bytes > 8000));
     }
 
     proptest! {
@@ -179,13 +243,15 @@ mod tests {
             lines in proptest::collection::vec(("[a-z-]{1,40}", "\\PC{0,60}|[\\x00-\\x20\"\\\\]{0,200}"), 0..60),
         ) {
             let lines: Vec<(&str, &str)> = lines.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-            let mut bounded = record(&path, &lines);
-            let before = bounded.clone();
-            let bytes = bounded.bound(MAX_BYTES).unwrap();
-            let line = serde_json::to_string(&bounded).unwrap();
-            prop_assert!(bytes == line.len() && bytes <= MAX_BYTES);
-            prop_assert_eq!(bounded.truncated, bounded.request != before.request);
-            prop_assert_eq!(serde_json::from_str::<DecisionRecord>(&line).unwrap(), bounded);
+            let mut kept = record(&path, &lines);
+            let before = kept.clone();
+            let memory = kept.trim();
+            prop_assert!(memory < MAX_BYTES + size_of::<DecisionRecord>() + 60 * size_of::<(String, String)>());
+            prop_assert_eq!(kept.truncated, kept.request != before.request);
+            let line = kept.line().unwrap();
+            prop_assert!(line.len() <= MAX_BYTES);
+            let written = read(&line);
+            prop_assert_eq!(written.truncated, written.request != before.request);
         }
     }
 }

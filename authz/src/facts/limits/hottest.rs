@@ -5,14 +5,12 @@
 
 use std::{
     net::IpAddr,
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::atomic::{AtomicU64, Ordering},
 };
 
 use authz_core::limit::{Charge, LimitKeyPart, LimitState};
 use ipnet::IpNet;
+use parking_lot::Mutex;
 use serde::Serialize;
 
 /// Keys that are followed.
@@ -48,7 +46,7 @@ impl Hottest {
         if !self.seen.fetch_add(1, Ordering::Relaxed).is_multiple_of(EVERY) {
             return;
         }
-        let Ok(mut followed) = self.followed.try_lock() else { return };
+        let Some(mut followed) = self.followed.try_lock() else { return };
         let hash = fingerprint(&charge.key.0);
         let index = match followed.iter().position(|one| one.hash == hash) {
             Some(index) => index,
@@ -71,7 +69,7 @@ impl Hottest {
 
     /// Lets the past count for half; what is left of nothing is forgotten.
     pub(super) fn fade(&self) {
-        let mut followed = self.followed.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut followed = self.followed.lock();
         for one in followed.iter_mut() {
             (one.charges, one.refused) = (one.charges / 2, one.refused / 2);
         }
@@ -80,7 +78,7 @@ impl Hottest {
 
     /// The ten hottest: most refused first, then most counted.
     pub(super) fn ten(&self) -> Vec<HotKey> {
-        let mut all = self.followed.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut all = self.followed.lock().clone();
         all.sort_by_key(|one| std::cmp::Reverse((one.refused, one.charges)));
         all.truncate(10);
         all

@@ -6,7 +6,6 @@
 
 use std::{
     collections::{HashMap, hash_map::Entry},
-    sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -15,6 +14,7 @@ use authz_core::{
     policy::RedisPolicy,
     time::Timestamp,
 };
+use parking_lot::{Mutex, MutexGuard};
 
 use super::shared::Told;
 
@@ -120,6 +120,6 @@ impl Leases {
 
     fn shard(&self, key: u64) -> MutexGuard<'_, HashMap<u64, Lease>> {
         let index = usize::try_from(key >> 60).unwrap_or(0) % SHARDS;
-        self.shards[index].lock().unwrap_or_else(PoisonError::into_inner)
+        self.shards[index].lock()
     }
 }

@@ -2,11 +2,12 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    sync::{Arc, OnceLock},
 };
 
 use arc_swap::ArcSwap;
 use authz_core::limit::{Charge, LimitState, StageOutcome, table};
+use parking_lot::Mutex;
 use prometheus_client::{
     encoding::EncodeLabelSet,
     metrics::{counter::Counter, family::Family},
@@ -58,7 +59,7 @@ impl Meters {
 
     /// A limit that was not seen before. The last label is shared by all limits that come after 255 others.
     fn add(&self, name: &Arc<str>) -> u8 {
-        let _growing = self.growing.lock().unwrap_or_else(PoisonError::into_inner);
+        let _growing = self.growing.lock();
         let labels = self.labels.load();
         if let Some(label) = labels.get(name) {
             return *label;

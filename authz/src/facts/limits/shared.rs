@@ -4,6 +4,7 @@
 //! nobody asks until a task in the background has connected again.
 
 use std::{
+    num::NonZeroU32,
     sync::{
         Arc, Weak,
         atomic::{AtomicU32, Ordering},
@@ -16,6 +17,8 @@ use authz_core::{
     limit::{Charge, LimitState},
     policy::RedisPolicy,
 };
+use docsgate_service::pauses::Pauses;
+use governor::{Quota, RateLimiter};
 use prometheus_client::{
     encoding::EncodeLabelSet,
     metrics::{
@@ -38,8 +41,11 @@ use super::shared_key::{Secret, shared_key};
 const PATIENCE: u32 = 3;
 /// Time for connecting, greeting and loading the script.
 const CONNECT: Duration = Duration::from_secs(1);
-/// Waits between attempts to connect: from the first to the last, doubling.
-const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
+/// Pauses between attempts to connect that failed: the first one, and the longest.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
+
+/// Attempts to connect, however they end: a server that takes connections and drops them is not asked without end.
+const ATTEMPTS: Quota = Quota::per_second(NonZeroU32::MIN).allow_burst(NonZeroU32::new(10).unwrap());
 
 /// Redis cannot be asked now.
 #[derive(Debug)]
@@ -179,18 +185,18 @@ impl Shared {
 
 /// Connects, waits until the connection is lost, and connects again.
 async fn keep_connected(shared: Weak<Shared>) {
-    let mut wait = BACKOFF.0;
+    let (mut pauses, attempts) = (Pauses::new(PAUSES.0, PAUSES.1), RateLimiter::direct(ATTEMPTS));
     loop {
+        attempts.until_ready().await;
         let Some(here) = shared.upgrade() else { return };
         // A server that is stopped accepts connections and says nothing.
-        let connected = timeout(CONNECT * 2, here.connect()).await;
-        match connected {
+        let pause = match timeout(CONNECT * 2, here.connect()).await {
             Ok(Ok(connection)) => {
                 here.failures.store(0, Ordering::Relaxed);
                 here.link.store(Some(Arc::new(connection)));
                 here.up.set(1);
                 tracing::info!("limits are shared through Redis");
-                wait = BACKOFF.0;
+                pauses.reset();
                 here.lost.notified().await;
                 continue;
             }
@@ -200,13 +206,13 @@ async fn keep_connected(shared: Weak<Shared>) {
                     Ok(Err(error)) => error.to_string(),
                     _ => "no answer in time".to_owned(),
                 };
-                tracing::warn!(why, retry_in_ms = wait.as_millis(), "cannot connect to Redis");
+                let pause = pauses.after_failure();
+                tracing::warn!(why, retry_in_ms = pause.as_millis(), "cannot connect to Redis");
+                pause
             }
-        }
+        };
         drop(here);
-        // Replicas that lost the same Redis do not come back in step.
-        sleep(wait.mul_f64(rand::random_range(0.75..1.25))).await;
-        wait = (wait * 2).min(BACKOFF.1);
+        sleep(pause).await;
     }
 }
 

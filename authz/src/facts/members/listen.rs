@@ -7,6 +7,7 @@
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use authz_core::entitlement::MemberId;
+use docsgate_service::pauses::Pauses;
 use serde::Deserialize;
 use sqlx::{PgConnection, postgres::PgListener};
 use tokio::{
@@ -19,8 +20,8 @@ use super::{Members, query};
 use crate::postgres::Database;
 
 const CHANNEL: &str = "docsgate_changed";
-/// First pause after a failure; doubles up to five seconds.
-const RETRY: Duration = Duration::from_millis(100);
+/// Pauses between attempts that failed: the first one, and the longest.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 /// How often a note is sent.
 const BEAT: Duration = Duration::from_secs(2);
 /// How long it may take to arrive.
@@ -52,7 +53,7 @@ enum Ended {
 /// Listens for ever, on whichever endpoint is the primary.
 pub(super) async fn follow(database: Arc<Database>, members: Arc<Members>) {
     let mut primaries = database.primaries();
-    let mut retry = RETRY;
+    let mut pauses = Pauses::new(PAUSES.0, PAUSES.1);
     loop {
         let Some(primary) = *primaries.borrow_and_update() else {
             if primaries.changed().await.is_err() {
@@ -61,15 +62,14 @@ pub(super) async fn follow(database: Arc<Database>, members: Arc<Members>) {
             continue;
         };
         let ended = tokio::select! {
-            Err(ended) = listen(&database, primary, &members, &mut retry) => Some(ended),
+            Err(ended) = listen(&database, primary, &members, &mut pauses) => Some(ended),
             _ = primaries.changed() => None,
         };
         members.listening(false);
         members.may_have_missed_changes();
         if let Some(error) = ended {
             tracing::warn!(%error, "changes are not being told; entries are read again every second");
-            retry = (retry * 2).min(Duration::from_secs(5));
-            sleep(retry.mul_f64(rand::random_range(0.7..1.0))).await;
+            sleep(pauses.after_failure()).await;
         }
     }
 }
@@ -79,7 +79,7 @@ async fn listen(
     database: &Database,
     primary: usize,
     members: &Members,
-    retry: &mut Duration,
+    pauses: &mut Pauses,
 ) -> Result<Infallible, Ended> {
     // Connections of its own: one that died would be kept from the others until the kernel gives it up.
     let pool = database.dedicated(primary, 2).ok_or(Ended::Lost)?;
@@ -101,7 +101,7 @@ async fn listen(
     tokio::select! {
         ended = receive(listener, members, &heartbeat, &echo) => ended,
         ended = beat(&mut beats, &heartbeat, echoes, || {
-            *retry = RETRY;
+            pauses.reset();
             members.listening(true);
             tracing::info!("changes are being told by the database");
         }) => ended,

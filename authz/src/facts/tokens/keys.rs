@@ -1,9 +1,10 @@
 //! The keys of one issuer, kept fresh in the background: by URL with HTTP's own caching rules, or from a file.
 
 use std::{
+    num::NonZeroU32,
     path::Path,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant, SystemTime},
@@ -14,6 +15,9 @@ use authz_core::identity::{
     KeySource,
     jwks::{KeySet, MAX_SET_BYTES},
 };
+use docsgate_service::pauses::Pauses;
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter, clock::Clock};
+use parking_lot::Mutex;
 use prometheus_client::{
     encoding::EncodeLabelSet,
     metrics::{counter::Counter, family::Family, gauge::Gauge},
@@ -29,15 +33,15 @@ use tokio::{
 
 /// Time for one fetch.
 const FETCH: Duration = Duration::from_secs(5);
-/// At most one fetch on demand in this time, whatever arrives.
-const ON_DEMAND_EVERY: Duration = Duration::from_secs(10);
+/// Fetches on demand, whatever arrives: one in ten seconds.
+const ON_DEMAND: Quota = Quota::per_minute(NonZeroU32::new(6).unwrap()).allow_burst(NonZeroU32::MIN);
 /// Time that a decision waits for a fetch on demand.
 const ON_DEMAND_WAIT: Duration = Duration::from_millis(60);
 /// Shortest and longest time that keys are fresh, whatever the response says. A file is read every second, and fresh for the
 /// shortest.
 const FRESH: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(3600));
-/// First pause after a failed fetch; doubles up to a minute.
-const RETRY: Duration = Duration::from_secs(1);
+/// Pauses after fetches that failed: the first one, and the longest.
+const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 /// How often a file is looked at.
 const FILE_EVERY: Duration = Duration::from_secs(1);
 
@@ -58,7 +62,7 @@ pub struct LoadedKeys {
 impl LoadedKeys {
     /// They were just seen where the issuer publishes them.
     fn seen(&self, fresh_for: Duration) {
-        *self.fresh_until.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now() + fresh_for;
+        *self.fresh_until.lock() = Instant::now() + fresh_for;
     }
 }
 
@@ -76,7 +80,7 @@ struct Shared {
     loaded: ArcSwapOption<LoadedKeys>,
     refresh_millis: AtomicU64,
     last_error: Mutex<Option<String>>,
-    last_demand: Mutex<Option<Instant>>,
+    demands: DefaultDirectRateLimiter,
     demand: Notify,
     /// Counts fetches that have ended.
     fetched: watch::Sender<u64>,
@@ -98,7 +102,7 @@ impl KeyState {
             loaded: ArcSwapOption::empty(),
             refresh_millis: AtomicU64::new(300_000),
             last_error: Mutex::default(),
-            last_demand: Mutex::default(),
+            demands: RateLimiter::direct(ON_DEMAND),
             demand: Notify::new(),
             fetched: watch::Sender::new(0),
             metrics,
@@ -119,13 +123,13 @@ impl KeyState {
     /// are fresh.
     pub fn usable(&self, max_stale: Duration) -> Option<Arc<LoadedKeys>> {
         let loaded = self.shared.loaded.load_full()?;
-        let fresh_until = *loaded.fresh_until.lock().unwrap_or_else(PoisonError::into_inner);
+        let fresh_until = *loaded.fresh_until.lock();
         (Instant::now() < fresh_until + max_stale).then_some(loaded)
     }
 
     /// Why the last fetch failed, if it did.
     pub fn last_error(&self) -> Option<String> {
-        self.shared.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.shared.last_error.lock().clone()
     }
 
     /// Asks for a fetch because a token named a key that is not known, and waits for it a moment. `false` when one was
@@ -133,14 +137,13 @@ impl KeyState {
     pub async fn refetched_on_demand(&self) -> bool {
         let mut fetched = self.shared.fetched.subscribe();
         fetched.mark_unchanged();
-        {
-            let mut last = self.shared.last_demand.lock().unwrap_or_else(PoisonError::into_inner);
-            match *last {
-                Some(at) if at.elapsed() < ON_DEMAND_WAIT => {}
-                Some(at) if at.elapsed() < ON_DEMAND_EVERY => return false,
-                _ => {
-                    *last = Some(Instant::now());
-                    self.shared.demand.notify_one();
+        let demands = &self.shared.demands;
+        match demands.check() {
+            Ok(()) => self.shared.demand.notify_one(),
+            Err(until) => {
+                let since = ON_DEMAND.replenish_interval().saturating_sub(until.wait_time_from(demands.clock().now()));
+                if since >= ON_DEMAND_WAIT {
+                    return false;
                 }
             }
         }
@@ -156,20 +159,18 @@ impl Shared {
             Ok(client) => client,
             Err(error) => return self.failed(&error.to_string()),
         };
-        let (mut etag, mut retry) = (None, RETRY);
+        let (mut etag, mut pauses) = (None, Pauses::new(PAUSES.0, PAUSES.1));
         loop {
             let pause = match self.fetch(&client, url, &mut etag).await {
                 Ok(fresh_for) => {
-                    retry = RETRY;
-                    *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = None;
+                    pauses.reset();
+                    *self.last_error.lock() = None;
                     self.metrics.succeeded();
                     before_stale(fresh_for)
                 }
                 Err(error) => {
                     self.failed(&error);
-                    retry = (retry * 2).min(Duration::from_secs(60));
-                    // Many replicas must not ask in step.
-                    retry.mul_f64(rand::random_range(0.7..1.0))
+                    pauses.after_failure()
                 }
             };
             self.fetched.send_modify(|count| *count += 1);
@@ -234,7 +235,7 @@ impl Shared {
         loop {
             every.tick().await;
             match read(Path::new(path)).await.and_then(|content| self.adopt(&content, FRESH.0)) {
-                Ok(()) => *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = None,
+                Ok(()) => *self.last_error.lock() = None,
                 Err(error) => self.failed(&format!("{path}: {error}")),
             }
             self.fetched.send_modify(|count| *count += 1);
@@ -261,7 +262,7 @@ impl Shared {
 
     fn failed(&self, error: &str) {
         self.metrics.fetches.get_or_create(&FetchLabels { result: "failed" }).inc();
-        let mut last = self.last_error.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last = self.last_error.lock();
         if last.as_deref() != Some(error) {
             let kept = self.loaded.load().is_some();
             tracing::error!(error, kept, "token keys cannot be refreshed");

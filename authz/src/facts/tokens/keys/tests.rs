@@ -33,9 +33,9 @@ impl Portal {
                         Ok(read) => request.extend_from_slice(&buffer[..read]),
                     }
                 }
-                asked.lock().unwrap().push(String::from_utf8_lossy(&request).to_lowercase());
+                asked.lock().push(String::from_utf8_lossy(&request).to_lowercase());
                 // Noted before the write: whoever sees the result finds the request.
-                let bytes = answer.lock().unwrap().clone();
+                let bytes = answer.lock().clone();
                 let _ = stream.write_all(&bytes);
             }
         });
@@ -43,11 +43,11 @@ impl Portal {
     }
 
     fn answers(&self, answer: Vec<u8>) {
-        *self.answer.lock().unwrap() = answer;
+        *self.answer.lock() = answer;
     }
 
     fn asked(&self) -> Vec<String> {
-        self.asked.lock().unwrap().clone()
+        self.asked.lock().clone()
     }
 
     fn follow(&self) -> (Arc<KeyState>, Registry) {
@@ -162,7 +162,7 @@ async fn an_unchanged_set_is_confirmed_by_its_etag() {
     until("the second request", || (portal.asked().len() >= 2).then_some(())).await;
     assert!(!portal.asked()[0].contains("if-none-match"));
     assert!(portal.asked()[1].contains("if-none-match: \"v1\""), "{}", portal.asked()[1]);
-    let fresh_until = || *first.fresh_until.lock().unwrap();
+    let fresh_until = || *first.fresh_until.lock();
     let before = fresh_until();
     until("the confirmation", || (fresh_until() > before).then_some(())).await;
     assert!(Arc::ptr_eq(&usable(&state).unwrap(), &first), "what was verified with it stays so");
