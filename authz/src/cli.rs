@@ -17,7 +17,7 @@ use std::{io::Write, process::ExitCode};
 use clap::{Parser, Subcommand};
 use docsgate_service::environment::{self, Renamed};
 
-use crate::{config::ServeConfig, serve};
+use crate::{config::ServeConfig, serve, settings::UsageError};
 
 /// Envoy ext_authz policy sidecar: origins, limits, member tokens, entitlements, corpora.
 #[derive(Debug, Parser)]
@@ -71,11 +71,6 @@ pub enum Output {
     /// For programs.
     Json,
 }
-
-/// A mistake in the command line or in a setting: exit code 2.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct UsageError(pub String);
 
 /// Runs the command and decides the exit code, in this one place.
 pub fn main(cli: Cli) -> ExitCode {

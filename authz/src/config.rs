@@ -6,9 +6,9 @@ use clap::Args;
 use docsgate_service::logs::LogFormat;
 
 use crate::{
-    cli::UsageError,
     front::{listener::Listen, profile::Profile, tls::TlsFiles},
     gate::GateConfig,
+    settings::UsageError,
 };
 
 /// Settings of `authz serve`, from flags and the environment.
@@ -96,17 +96,4 @@ impl ServeConfig {
             _ => Err(UsageError("TLS needs all of --tls-cert-file, --tls-key-file and --tls-client-ca-file".into())),
         }
     }
-}
-
-/// A value that may stand in a file instead; the file wins.
-///
-/// # Errors
-/// [`UsageError`] when the file cannot be read.
-pub(crate) fn secret(value: Option<&str>, file: Option<&PathBuf>, flag: &str) -> Result<Option<String>, UsageError> {
-    if let Some(path) = file {
-        let text =
-            std::fs::read_to_string(path).map_err(|error| UsageError(format!("{flag} {}: {error}", path.display())))?;
-        return Ok(Some(text.trim().to_owned()));
-    }
-    Ok(value.filter(|value| !value.is_empty()).map(str::to_owned))
 }

@@ -29,8 +29,6 @@ use self::{
 use crate::{
     answer::Answer,
     candidate::Candidate,
-    cli::UsageError,
-    config::secret,
     decision_log::{DecisionLog, DecisionLogConfig},
     facts::{
         Sources,
@@ -42,6 +40,7 @@ use crate::{
     },
     policy_source::PolicySource,
     postgres::{Database, DatabaseUrls},
+    settings::{UsageError, secret},
     telemetry::{self, DecisionMetrics},
 };
 

@@ -6,7 +6,6 @@
 
 pub mod admin;
 pub mod answer;
-pub mod byte_budget;
 pub mod candidate;
 pub mod cli;
 pub mod config;
@@ -19,4 +18,5 @@ mod generated;
 pub mod policy_source;
 pub mod postgres;
 pub mod serve;
+pub mod settings;
 pub mod telemetry;

@@ -28,9 +28,10 @@ pub type ProblemType = (StatusCode, &'static str);
 
 const NOT_FOUND: ProblemType = (StatusCode::NOT_FOUND, "not_found");
 const FOREIGN_REQUEST: ProblemType = (StatusCode::FORBIDDEN, "foreign_request");
+const RATE_LIMITED: ProblemType = (StatusCode::TOO_MANY_REQUESTS, "rate_limited");
 
 /// What these listeners refuse with.
-pub const PROBLEM_TYPES: [ProblemType; 2] = [NOT_FOUND, FOREIGN_REQUEST];
+pub const PROBLEM_TYPES: [ProblemType; 3] = [NOT_FOUND, FOREIGN_REQUEST, RATE_LIMITED];
 
 /// The operators' listener: `probes`, and `operators` for requests that come neither from a page nor by a foreign name.
 /// `bound` is the address that the listener has.
@@ -66,7 +67,7 @@ async fn refuse_flood(State(calls): State<Arc<DefaultDirectRateLimiter>>, reques
         return next.run(request).await;
     }
     let detail = "This listener takes 100 requests a second. Metrics and probes are not counted.";
-    let mut response = problem(StatusCode::TOO_MANY_REQUESTS, "rate_limited", "Too many requests", detail);
+    let mut response = problem(RATE_LIMITED, "Too many requests", detail);
     response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     response
 }

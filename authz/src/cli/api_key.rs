@@ -10,10 +10,10 @@ use clap::{Args, Subcommand};
 use sqlx::Row;
 
 use super::{
-    Output, UsageError,
+    Output,
     database::{DatabaseArgs, MemberRef, refused},
 };
-use crate::facts::api_keys::form::ApiKey;
+use crate::{facts::api_keys::form::ApiKey, settings::UsageError};
 
 /// No key is longer.
 const LONGEST_LINE: u64 = 1024;

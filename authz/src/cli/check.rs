@@ -15,7 +15,7 @@ use authz_core::policy::{
 use clap::Args;
 
 use super::Output;
-use crate::{cli::UsageError, policy_source};
+use crate::{policy_source, settings::UsageError};
 
 /// Validate a policy: every error and warning, with file, line and column.
 #[derive(Debug, Args)]

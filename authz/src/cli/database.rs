@@ -6,8 +6,11 @@ use anyhow::{Result, anyhow};
 use clap::{Args, Subcommand};
 use sqlx::{PgPool, Row};
 
-use super::{Output, UsageError};
-use crate::{config::secret, postgres::DatabaseUrls};
+use super::Output;
+use crate::{
+    postgres::DatabaseUrls,
+    settings::{UsageError, secret},
+};
 
 /// Where the database is.
 #[derive(Debug, Args)]

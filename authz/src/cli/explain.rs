@@ -20,8 +20,8 @@ use authz_core::{
 };
 use clap::Args;
 
-use super::{Output, UsageError};
-use crate::policy_source;
+use super::Output;
+use crate::{policy_source, settings::UsageError};
 
 /// Tell how one request is decided. Nothing is charged and nobody is asked: the facts are what you say.
 #[derive(Debug, Args)]

@@ -6,10 +6,8 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use sqlx::{PgConnection, Row, migrate::Migrator};
 
-use super::{
-    UsageError,
-    database::{DatabaseArgs, refused},
-};
+use super::database::{DatabaseArgs, refused};
+use crate::settings::UsageError;
 
 /// The schema `docsgate`, version by version.
 static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");

@@ -18,8 +18,8 @@ use authz_core::{
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::{Output, UsageError};
-use crate::policy_source;
+use super::Output;
+use crate::{policy_source, settings::UsageError};
 
 /// Run a decision log through another policy and tell what would change.
 #[derive(Debug, Args)]

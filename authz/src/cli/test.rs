@@ -13,9 +13,10 @@ use authz_core::{
     policy::{PolicyText, Snapshot, compile, diagnostic::render, document::OneOrMany},
 };
 use clap::Args;
+use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 
-use super::{Output, UsageError};
-use crate::policy_source;
+use super::Output;
+use crate::{policy_source, settings::UsageError};
 
 /// Run policy cases: NAME.cases.yaml beside NAME.yaml.
 #[derive(Debug, Args)]
@@ -64,7 +65,8 @@ pub fn run(args: &TestArgs) -> Result<ExitCode> {
     let failed = suites.iter().flat_map(|suite| &suite.results).filter(|result| !result.failures.is_empty()).count();
     let untouched: usize = suites.iter().map(|suite| suite.coverage.untouched().len()).sum();
     if let Some(path) = &args.junit {
-        std::fs::write(path, junit(&suites)).with_context(|| format!("--junit {}", path.display()))?;
+        let file = std::fs::File::create(path).with_context(|| format!("--junit {}", path.display()))?;
+        junit(&suites).serialize(file).with_context(|| format!("--junit {}", path.display()))?;
     }
     let mut out = std::io::stdout().lock();
     match args.output {
@@ -189,41 +191,44 @@ fn json(suites: &[Suite]) -> serde_json::Value {
 }
 
 /// JUnit XML, as CI systems read it.
-fn junit(suites: &[Suite]) -> String {
-    let mut out = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites>\n");
+fn junit(suites: &[Suite]) -> Report {
+    let mut report = Report::new("authz test");
     for Suite { file, results, .. } in suites {
-        let failures = results.iter().filter(|result| !result.failures.is_empty()).count();
-        let (name, count) = (escape(file), results.len());
-        let _ = writeln!(out, "  <testsuite name=\"{name}\" tests=\"{count}\" failures=\"{failures}\">");
-        for result in results {
-            let case = escape(&result.name);
-            if result.failures.is_empty() {
-                let _ = writeln!(out, "    <testcase classname=\"{name}\" name=\"{case}\"/>");
-            } else {
-                let text = escape(&result.failures.join("\n"));
-                let _ = writeln!(
-                    out,
-                    "    <testcase classname=\"{name}\" name=\"{case}\"><failure>{text}</failure></testcase>"
-                );
+        let mut suite = TestSuite::new(file);
+        suite.add_test_cases(results.iter().map(|result| {
+            let mut status = TestCaseStatus::success();
+            if !result.failures.is_empty() {
+                status = TestCaseStatus::non_success(NonSuccessKind::Failure);
+                status.set_description(result.failures.join("\n"));
             }
-        }
-        out.push_str("  </testsuite>\n");
+            let mut case = TestCase::new(&result.name, status);
+            case.set_classname(file);
+            case
+        }));
+        report.add_test_suite(suite);
     }
-    out.push_str("</testsuites>\n");
-    out
+    report
 }
 
-fn escape(text: &str) -> String {
-    let visible = text.chars().map(|c| if c.is_control() && c != '\n' { ' ' } else { c });
-    let mut out = String::with_capacity(text.len());
-    for c in visible {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            c => out.push(c),
-        }
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[test]
+    fn ci_systems_read_which_case_failed_and_why_whatever_its_name() {
+        let case = |name: &str, failures: &[&str]| CaseResult {
+            name: name.into(),
+            failures: failures.iter().map(|failure| (*failure).to_owned()).collect(),
+        };
+        let results = vec![case("holds", &[]), case("\u{1b}[31m<fails> & \"more\"", &["expected 200", "got 403"])];
+        let suite = Suite { file: "a.cases.yaml".into(), results, coverage: Coverage { touched: BTreeMap::new() } };
+        let xml = junit(&[suite]).to_string().unwrap();
+        let report = Report::deserialize_from_str(&xml).unwrap();
+        assert_eq!((report.tests, report.failures), (2, 1), "{xml}");
+        let failed = &report.test_suites[0].test_cases[1];
+        assert_eq!(failed.name.as_str(), "<fails> & \"more\"");
+        assert!(xml.contains("expected 200\ngot 403</failure>") && xml.contains("classname=\"a.cases.yaml\""), "{xml}");
     }
-    out
 }

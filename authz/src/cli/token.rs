@@ -29,8 +29,8 @@ use jsonwebtoken::{
 };
 use sha2::{Digest, Sha256};
 
-use super::{Output, UsageError};
-use crate::policy_source;
+use super::Output;
+use crate::{policy_source, settings::UsageError};
 
 /// Development tokens.
 #[derive(Debug, Args)]

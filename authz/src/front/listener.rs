@@ -13,7 +13,7 @@ use tokio::net::{TcpListener, UnixListener, UnixStream};
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::tls::{self, TlsConnection, TlsFiles};
-use crate::cli::UsageError;
+use crate::settings::UsageError;
 
 /// Where to listen.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,16 +3,9 @@
 //! Certificates are followed: a connection that is accepted after the files changed uses the new ones, and a set of
 //! files that does not load never replaces one that does.
 
-use std::{
-    io,
-    path::PathBuf,
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context, Result};
 use arc_swap::ArcSwap;
 use rustls::{
     RootCertStore, ServerConfig,
@@ -20,7 +13,6 @@ use rustls::{
     server::WebPkiClientVerifier,
 };
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
     sync::{Semaphore, mpsc},
     time::timeout,
@@ -32,6 +24,9 @@ use tokio_stream::wrappers::ReceiverStream;
 const HANDSHAKE: Duration = Duration::from_secs(5);
 /// Handshakes under way at once; Envoy keeps its connections.
 const MAX_HANDSHAKES: usize = 64;
+/// An accepted connection. tonic (`tls-connect-info`) and axum take it as it is.
+pub type TlsConnection = TlsStream<TcpStream>;
+
 /// How often the files are looked at.
 const EVERY: Duration = Duration::from_secs(2);
 
@@ -125,7 +120,7 @@ async fn accept(
             let _permit = permit;
             match timeout(HANDSHAKE, acceptor.accept(stream)).await {
                 Ok(Ok(stream)) => {
-                    let _ = sender.send(Ok(TlsConnection(stream))).await;
+                    let _ = sender.send(Ok(stream)).await;
                 }
                 Ok(Err(error)) => tracing::warn!(%peer, %error, "TLS handshake refused"),
                 Err(_) => tracing::warn!(%peer, "TLS handshake took too long"),
@@ -155,35 +150,5 @@ async fn follow(files: TlsFiles, config: Arc<ArcSwap<ServerConfig>>) {
                 "TLS certificates changed but do not load; the old ones stay"
             ),
         }
-    }
-}
-
-/// An accepted connection, in the form that tonic wants.
-#[derive(Debug)]
-pub struct TlsConnection(TlsStream<TcpStream>);
-
-impl tonic::transport::server::Connected for TlsConnection {
-    type ConnectInfo = ();
-
-    fn connect_info(&self) {}
-}
-
-impl AsyncRead for TlsConnection {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_read(cx, buf)
-    }
-}
-
-impl AsyncWrite for TlsConnection {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(cx, buf)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_shutdown(cx)
     }
 }

@@ -1,0 +1,21 @@
+//! What every command does with its settings: a secret may stand in a file, and what is wrong with one is the caller's mistake.
+
+use std::path::PathBuf;
+
+/// A mistake in the command line or in a setting: exit code 2.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct UsageError(pub String);
+
+/// A value that may stand in a file instead; the file wins.
+///
+/// # Errors
+/// [`UsageError`] when the file cannot be read.
+pub fn secret(value: Option<&str>, file: Option<&PathBuf>, flag: &str) -> Result<Option<String>, UsageError> {
+    if let Some(path) = file {
+        let text =
+            std::fs::read_to_string(path).map_err(|error| UsageError(format!("{flag} {}: {error}", path.display())))?;
+        return Ok(Some(text.trim().to_owned()));
+    }
+    Ok(value.filter(|value| !value.is_empty()).map(str::to_owned))
+}
