@@ -33,7 +33,7 @@ enum Command {
     Fuzz(fuzz::Options),
     /// Build the images' binaries as images/Containerfile does, and run them with nothing but what the images hold.
     Image,
-    /// Check what no compiler checks: file lengths, links, forbidden strings.
+    /// Check what no compiler checks: circles of modules, file lengths, links, forbidden strings.
     Tidy,
     /// Bring the pinned tools (Envoy, Postgres, Helm) into .tools/.
     Tools(tools::Options),

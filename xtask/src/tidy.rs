@@ -1,5 +1,6 @@
 //! `cargo xtask tidy`: what no compiler checks.
 
+mod circles;
 mod database_urls;
 mod threats;
 
@@ -98,6 +99,7 @@ fn check(root: &Path, files: &[PathBuf]) -> Result<Vec<String>> {
             unpinned_actions(file, &text, &mut findings);
         }
     }
+    circles::check(root, files, &mut findings);
     threats::check(root, &tests, &mut findings);
     Ok(findings)
 }
