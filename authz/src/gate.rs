@@ -73,7 +73,7 @@ pub struct GateConfig {
         conflicts_with = "database_listen_url"
     )]
     pub database_listen_url_file: Option<PathBuf>,
-    /// Redis or Valkey, for limits that all replicas share: redis[s]://[USER:PASSWORD@]HOST[:PORT][/DATABASE].
+    /// Redis or Valkey, for limits that all replicas share: `redis[s]://[USER:PASSWORD@]HOST[:PORT][/DATABASE]`.
     #[arg(long, env = "REDIS_URL", value_name = "URL", hide_env_values = true)]
     pub redis_url: Option<String>,
     /// File that holds the Redis URL.

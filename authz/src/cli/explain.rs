@@ -38,7 +38,7 @@ pub struct ExplainArgs {
     /// The admin listener of the running gate.
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9902")]
     admin: String,
-    /// URL of the request, such as https://docs.example.org/api/docs-search?q=x.
+    /// URL of the request, such as `https://docs.example.org/api/docs-search?q=x`.
     #[arg(long, value_name = "URL", required_unless_present_any = ["request", "live"])]
     url: Option<url::Url>,
     /// Method.

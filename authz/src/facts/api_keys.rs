@@ -1,7 +1,7 @@
 //! API keys, from Postgres through caches of their own.
 //!
 //! - What has not the form of a key, checksum included, is refused without the database.
-//! - One flight: however many requests send a key, one query runs; and no more than [`MOST_READS`] at once, so that a flood of
+//! - One flight: however many requests send a key, one query runs; and no more than two at once, so that a flood of
 //!   keys never takes the connections that members are read with.
 //! - Whether a row can be believed is judged whenever it is used: a change that is told between a read and its keeping voids
 //!   it as one told later does.

@@ -40,7 +40,7 @@ pub struct Hit {
     /// Address with the heading's anchor.
     #[prost(string, tag = "3")]
     pub url: ::prost::alloc::string::String,
-    /// HTML-escaped, found words in <mark>.
+    /// HTML-escaped, found words in `<mark>`.
     #[prost(string, tag = "4")]
     pub snippet: ::prost::alloc::string::String,
     /// Comparable within one response only.
