@@ -61,7 +61,7 @@ fn refused(policy: &Snapshot, request: Option<&RequestView>, decision: &Decision
         Refusal::Maintenance { .. } => "remove `maintenance` from the route".to_owned(),
         Refusal::RateLimited { limit, retry_after } => {
             let state = decision.about.limits.iter().find(|state| state.name == *limit);
-            let quota = state.map_or_else(String::new, |state| format!(" (now {})", state.quota));
+            let quota = state.map_or_else(String::new, |state| format!(" (now {})", state.allowance));
             let plan = decision.about.plan.as_deref();
             let tier = plan.map_or_else(String::new, |plan| format!(" or of its tier `{plan}`"));
             let seconds = retry_after.as_secs() + u64::from(retry_after.subsec_nanos() > 0);

@@ -4,70 +4,17 @@
 
 pub mod gcra;
 pub mod memory;
+pub mod quota;
 pub mod table;
 
-use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use ipnet::IpNet;
+pub use quota::{Allowance, Quota, Rate};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{client_ip::ClientIp, cors::HeaderLine, identity::Identity};
-
-/// A sustained rate with a burst: one token every `interval`, at most `burst` at once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Quota {
-    /// Tokens the rate gives in one `window`, as written: `60` of `60/min`.
-    pub count: u32,
-    /// The period of the rate, as written: one minute of `60/min`.
-    pub window: Duration,
-    /// Most tokens at once; never zero.
-    pub burst: u32,
-}
-
-impl Quota {
-    /// Time in which one token comes back, in nanoseconds; never zero.
-    pub fn interval_nanos(&self) -> u64 {
-        let window = self.window.as_secs().saturating_mul(1_000_000_000);
-        let window = window.saturating_add(self.window.subsec_nanos().into());
-        (window / u64::from(self.count.max(1))).max(1)
-    }
-
-    /// Parses a rate: `COUNT/UNIT`, with `s`, `sec`, `second`, `min`, `minute`, `h`, `hour`, `d`, `day`.
-    ///
-    /// # Errors
-    /// A sentence that says what was expected.
-    pub fn parse_rate(text: &str) -> Result<(u32, Duration), String> {
-        let expected = "expected COUNT/UNIT such as `60/min`; units: s, min, hour, day";
-        let (count, unit) = text.split_once('/').ok_or_else(|| format!("no `/`; {expected}"))?;
-        let count: u32 = count
-            .trim()
-            .parse()
-            .map_err(|_| format!("`{count}` is not a whole number up to 4294967295; {expected}"))?;
-        if count == 0 {
-            return Err(format!(
-                "a rate of zero would refuse everything; to close a route say `maintenance`; {expected}"
-            ));
-        }
-        if count > 1_000_000_000 {
-            return Err(format!("{count} is more than a limit can count (1000000000); {expected}"));
-        }
-        let seconds = match unit.trim() {
-            "s" | "sec" | "second" => 1,
-            "min" | "minute" => 60,
-            "h" | "hour" => 3600,
-            "d" | "day" => 86_400,
-            other => return Err(format!("unknown unit `{other}`; {expected}")),
-        };
-        Ok((count, Duration::from_secs(seconds)))
-    }
-}
-
-impl fmt::Display for Quota {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} in {} s, burst {}", self.count, self.window.as_secs(), self.burst)
-    }
-}
 
 /// What a limit counts.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
@@ -97,10 +44,10 @@ pub struct LimitRule {
     pub name: Arc<str>,
     /// What forms the key.
     pub key: Vec<LimitKeyPart>,
-    /// The quota of callers without a tier of their own.
-    pub quota: Quota,
-    /// Quotas by plan.
-    pub tiers: BTreeMap<String, Quota>,
+    /// What callers without a tier of their own may do.
+    pub allowance: Allowance,
+    /// What others may do, by plan.
+    pub tiers: BTreeMap<String, Allowance>,
     /// Only counted, never refused.
     pub shadow: bool,
     /// Networks that are not limited.
@@ -147,8 +94,8 @@ pub struct LimitKey(pub Box<str>);
 pub struct Charge {
     /// The limit.
     pub rule: Arc<LimitRule>,
-    /// The quota that applies to this caller.
-    pub quota: Quota,
+    /// What applies to this caller.
+    pub allowance: Allowance,
     /// The key.
     pub key: LimitKey,
     /// Tokens taken.
@@ -160,8 +107,8 @@ pub struct Charge {
 pub struct LimitState {
     /// The limit's name.
     pub name: Arc<str>,
-    /// The quota that applied.
-    pub quota: Quota,
+    /// What applied.
+    pub allowance: Allowance,
     /// Whether the charge fits.
     pub fits: bool,
     /// Only counted: `fits` has no consequence.
@@ -178,7 +125,7 @@ impl LimitState {
     fn of(charge: &Charge, verdict: &gcra::Verdict) -> Self {
         Self {
             name: Arc::clone(&charge.rule.name),
-            quota: charge.quota,
+            allowance: charge.allowance,
             fits: verdict.fits,
             shadow: charge.rule.shadow,
             remaining: verdict.remaining,
@@ -230,8 +177,9 @@ pub fn charges(rules: &[Arc<LimitRule>], subject: &Subject<'_>) -> Vec<Charge> {
         .filter(|rule| !is_exempt(rule, subject))
         .filter_map(|rule| {
             let key = key(rule, subject)?;
-            let quota = subject.plan.and_then(|plan| rule.tiers.get(plan)).copied().unwrap_or(rule.quota);
-            Some(Charge { rule: Arc::clone(rule), quota, key, cost: subject.cost })
+            let tier = subject.plan.and_then(|plan| rule.tiers.get(plan));
+            let allowance = tier.copied().unwrap_or(rule.allowance);
+            Some(Charge { rule: Arc::clone(rule), allowance, key, cost: subject.cost })
         })
         .collect()
 }
@@ -284,7 +232,10 @@ pub fn headers(states: &[LimitState]) -> Vec<HeaderLine> {
         let reset = ceil_seconds(tightest.reset_after);
         lines.push(("ratelimit", format!("{};r={};t={reset}", quoted(&tightest.name), tightest.remaining)));
         let policies: Vec<String> = enforced()
-            .map(|state| format!("{};q={};w={}", quoted(&state.name), state.quota.count, state.quota.window.as_secs()))
+            .map(|state| {
+                let Rate { count, window } = state.allowance.rate;
+                format!("{};q={count};w={}", quoted(&state.name), window.as_secs())
+            })
             .collect();
         lines.push(("ratelimit-policy", policies.join(", ")));
     }
@@ -296,7 +247,7 @@ pub fn headers(states: &[LimitState]) -> Vec<HeaderLine> {
 
 /// A refusing limit before all others, then the smallest share left.
 fn tightness(state: &LimitState) -> (bool, u64) {
-    (state.fits, u64::from(state.remaining) * 1_000_000 / u64::from(state.quota.burst.max(1)))
+    (state.fits, u64::from(state.remaining) * 1_000_000 / u64::from(state.allowance.burst()))
 }
 
 fn ceil_seconds(duration: Duration) -> u64 {

@@ -9,13 +9,14 @@ mod shared_key;
 use std::{
     fmt,
     hash::RandomState,
+    num::NonZeroU32,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use arc_swap::ArcSwap;
 use authz_core::{
-    limit::{Charge, Stage, StageOutcome, table::Table},
+    limit::{Allowance, Charge, Rate, Stage, StageOutcome, table::Table},
     policy::{LimiterBackend, LimiterPolicy, RedisPolicy, Snapshot, WhenDown},
     time::Timestamp,
 };
@@ -205,12 +206,13 @@ impl Limiter {
 
 /// One replica's part of a limit. What a request costs must fit, or it never would.
 fn share(charge: &Charge, replicas: u32) -> Charge {
-    let mut share = charge.clone();
-    share.quota.window = charge.quota.window.saturating_mul(replicas);
-    if charge.quota.burst >= charge.cost {
-        share.quota.burst = (charge.quota.burst / replicas).max(charge.cost).max(1);
-    }
-    share
+    let Allowance { rate, quota } = charge.allowance;
+    let rate = Rate { window: rate.window.saturating_mul(replicas), ..rate };
+    let burst = match quota.burst_size() {
+        burst if burst.get() < charge.cost => burst,
+        burst => NonZeroU32::new((burst.get() / replicas).max(charge.cost)).unwrap_or(NonZeroU32::MIN),
+    };
+    Charge { allowance: Allowance::new(rate, burst), ..charge.clone() }
 }
 
 impl Redis {

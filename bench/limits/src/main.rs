@@ -8,10 +8,10 @@
 mod local;
 mod shared;
 
-use std::{collections::BTreeMap, fs, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, fs, num::NonZeroU32, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
-use authz_core::limit::{Charge, LimitKey, LimitKeyPart, LimitRule, Quota};
+use authz_core::limit::{Allowance, Charge, LimitKey, LimitKeyPart, LimitRule, Rate};
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -28,12 +28,16 @@ fn main() -> Result<()> {
     }
 }
 
+fn nonzero(number: u32) -> NonZeroU32 {
+    NonZeroU32::new(number).unwrap_or(NonZeroU32::MIN)
+}
+
 /// A limit on addresses, as the shipped policies have it.
 fn rule(name: &str, count: u32, window: Duration, burst: u32) -> Arc<LimitRule> {
     Arc::new(LimitRule {
         name: name.into(),
         key: vec![LimitKeyPart::ClientIp],
-        quota: Quota { count, window, burst },
+        allowance: Allowance::new(Rate { count: nonzero(count), window }, nonzero(burst)),
         tiers: BTreeMap::new(),
         shadow: false,
         exempt_networks: Vec::new(),
@@ -44,7 +48,7 @@ fn rule(name: &str, count: u32, window: Duration, burst: u32) -> Arc<LimitRule> 
 fn charge(rule: &Arc<LimitRule>, key: &str) -> Charge {
     Charge {
         rule: Arc::clone(rule),
-        quota: rule.quota,
+        allowance: rule.allowance,
         key: LimitKey(format!("{}|ip={key}", rule.name).into()),
         cost: 1,
     }

@@ -101,7 +101,8 @@ struct Charged<'a> {
 
 impl Facts for Charged<'_> {
     async fn charge(&self, stage: Stage, charges: &[Charge], now: Timestamp) -> StageOutcome {
-        let line = |charge: &Charge| format!("{stage:?} {} {} cost {}", charge.key.0, charge.quota.burst, charge.cost);
+        let line =
+            |charge: &Charge| format!("{stage:?} {} {} cost {}", charge.key.0, charge.allowance.burst(), charge.cost);
         self.charges.lock().unwrap().extend(charges.iter().map(line));
         StageOutcome { undecidable: self.undecidable, ..self.facts.charge(stage, charges, now).await }
     }

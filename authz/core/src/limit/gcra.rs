@@ -1,9 +1,10 @@
 //! The generic cell rate algorithm: one number per key, the theoretical arrival time (TAT) of the next request that
-//! would find a full bucket.
+//! would find a full bucket. By `governor`'s quotas, but not by its limiters, which cannot charge several limits all or
+//! none.
 
 use std::time::Duration;
 
-use super::Quota;
+use super::quota::{Quota, interval_nanos};
 
 /// What GCRA says about one charge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,8 +25,8 @@ pub struct Verdict {
 
 /// Checks a charge of `cost` tokens at `now` against the kept `tat` (nanoseconds; anything in the past is a full bucket).
 pub fn check(tat: u64, now: u64, quota: &Quota, cost: u32) -> Verdict {
-    let interval = u128::from(quota.interval_nanos());
-    let capacity = interval * u128::from(quota.burst);
+    let interval = u128::from(interval_nanos(quota));
+    let capacity = interval * u128::from(quota.burst_size().get());
     // A kept time further away than the whole burst comes from a larger quota or a clock that jumped back.
     let used = u128::from(tat.saturating_sub(now)).min(capacity);
     let wanted = used + interval * u128::from(cost);
@@ -33,7 +34,7 @@ pub fn check(tat: u64, now: u64, quota: &Quota, cost: u32) -> Verdict {
     let after = if fits { wanted } else { used };
     let retry_after = if fits {
         Duration::ZERO
-    } else if cost > quota.burst {
+    } else if cost > quota.burst_size().get() {
         Duration::MAX
     } else {
         nanos(wanted - capacity)
@@ -60,7 +61,7 @@ impl Pace {
 
     /// Of a quota.
     pub fn of(quota: &Quota) -> Self {
-        let interval = quota.interval_nanos();
+        let interval = interval_nanos(quota);
         let exponent = interval.ilog2();
         let mantissa = match exponent.checked_sub(Self::MANTISSA) {
             Some(shift) => interval >> shift,
@@ -106,7 +107,7 @@ impl Pace {
         if tat <= now || self == Self::of(quota) {
             return tat;
         }
-        let used = u128::from(tat - now) * u128::from(quota.interval_nanos());
+        let used = u128::from(tat - now) * u128::from(interval_nanos(quota));
         let used = used.div_ceil(u128::from(self.interval_nanos()));
         now.saturating_add(u64::try_from(used).unwrap_or(u64::MAX))
     }

@@ -22,8 +22,9 @@ impl MemoryLimits {
         let verdicts: Vec<gcra::Verdict> = charges
             .iter()
             .map(|charge| {
-                let tat = self.tats.get(&charge.key).map_or(0, |(tat, pace)| pace.carry(*tat, now, &charge.quota));
-                gcra::check(tat, now, &charge.quota, charge.cost)
+                let tat =
+                    self.tats.get(&charge.key).map_or(0, |(tat, pace)| pace.carry(*tat, now, &charge.allowance.quota));
+                gcra::check(tat, now, &charge.allowance.quota, charge.cost)
             })
             .collect();
         let all_fit = charges.iter().zip(&verdicts).all(|(charge, verdict)| verdict.fits || charge.rule.shadow);
@@ -31,7 +32,7 @@ impl MemoryLimits {
             let charged = all_fit && verdict.fits;
             if charged || self.tats.contains_key(&charge.key) {
                 let tat = if charged { verdict.tat } else { verdict.uncharged };
-                self.tats.insert(charge.key.clone(), (tat, Pace::of(&charge.quota)));
+                self.tats.insert(charge.key.clone(), (tat, Pace::of(&charge.allowance.quota)));
             }
         }
         StageOutcome {

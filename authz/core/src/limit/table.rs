@@ -70,12 +70,20 @@ struct Shard {
     retired: bool,
 }
 
-/// Where a key is, or would be.
+/// Where a key is, or would be, and what is noted beside it: its label and [`Pace`].
 #[derive(Debug, Clone, Copy)]
 struct Place {
     hash: u64,
     shard: usize,
     set: usize,
+    mark: u32,
+}
+
+/// A group that is locked, at one moment.
+struct Locked<'a> {
+    shard: &'a mut Shard,
+    tallies: &'a [Tally],
+    now: u64,
 }
 
 impl<S: BuildHasher> Table<S> {
@@ -108,27 +116,26 @@ impl<S: BuildHasher> Table<S> {
     /// charge. `None`: the content has moved to another table, ask there.
     pub fn charge(&self, charges: &[Charge], labels: &[u8], now: Timestamp) -> Option<StageOutcome> {
         let now = now.nanos();
-        if let [charge] = charges {
-            let place = self.place(charge);
-            let mark = mark(labels.first().copied().unwrap_or_default(), charge);
+        if let ([charge], [label]) = (charges, labels) {
+            let place = self.place(charge, *label);
             let mut shard = self.lock(place.shard)?;
-            let (way, verdict) = shard.check(place, charge, mark, now);
-            self.settle(&mut shard, place, way, mark, &verdict, verdict.fits, now);
+            let (way, verdict) = shard.check(place, charge, now);
+            self.locked(&mut shard, now).settle(place, way, &verdict, verdict.fits);
             return Some(StageOutcome { states: vec![LimitState::of(charge, &verdict)], undecidable: false });
         }
-        let places: Vec<Place> = charges.iter().map(|charge| self.place(charge)).collect();
+        let places: Vec<Place> = charges.iter().zip(labels).map(|(charge, label)| self.place(charge, *label)).collect();
         let mut guards = self.lock_all(&places)?;
         let mut verdicts = Vec::with_capacity(charges.len());
-        for ((charge, place), label) in charges.iter().zip(&places).zip(labels) {
-            verdicts.push(guards[place.shard].as_ref()?.check(*place, charge, mark(*label, charge), now).1);
+        for (charge, place) in charges.iter().zip(&places) {
+            verdicts.push(guards[place.shard].as_ref()?.check(*place, charge, now).1);
         }
         let admitted = charges.iter().zip(&verdicts).all(|(charge, verdict)| verdict.fits || charge.rule.shadow);
         let mut states = Vec::with_capacity(charges.len());
-        for (((charge, place), verdict), label) in charges.iter().zip(places).zip(verdicts).zip(labels) {
+        for ((charge, place), verdict) in charges.iter().zip(places).zip(verdicts) {
             let shard = guards[place.shard].as_mut()?;
             // Looked for again: keeping another key of this request may have moved it out.
             let way = shard.find(place);
-            self.settle(shard, place, way, mark(*label, charge), &verdict, admitted && verdict.fits, now);
+            self.locked(shard, now).settle(place, way, &verdict, admitted && verdict.fits);
             states.push(LimitState::of(charge, &verdict));
         }
         Some(StageOutcome { states, undecidable: false })
@@ -138,13 +145,12 @@ impl<S: BuildHasher> Table<S> {
     /// [`charge`](Self::charge).
     pub fn raise(&self, charge: &Charge, label: u8, ahead: u64, now: Timestamp) -> Option<()> {
         let now = now.nanos();
-        let place = self.place(charge);
+        let place = self.place(charge, label);
         let mut shard = self.lock(place.shard)?;
-        let mark = mark(label, charge);
-        let (way, verdict) = shard.check(place, charge, mark, now);
+        let (way, verdict) = shard.check(place, charge, now);
         let tat = now.saturating_add(ahead);
         if tat > verdict.uncharged.max(now) {
-            self.keep(&mut shard, place, way, tat, mark, now);
+            self.locked(&mut shard, now).keep(place, way, tat);
         }
         Some(())
     }
@@ -157,7 +163,7 @@ impl<S: BuildHasher> Table<S> {
             for way in 0..WAYS {
                 if hashes[way] != 0 && tats[way] <= now.nanos() {
                     (hashes[way], tats[way]) = (0, 0);
-                    self.tally(marks[way]).went.fetch_add(1, Ordering::Relaxed);
+                    self.tallies[label(marks[way])].went.fetch_add(1, Ordering::Relaxed);
                 }
             }
         }
@@ -186,8 +192,8 @@ impl<S: BuildHasher> Table<S> {
                 for way in 0..WAYS {
                     let (hash, tat) = (shard.hashes[set][way], shard.tats[set][way]);
                     if hash != 0 && tat > now.nanos() {
-                        let place = other.place_of(hash);
-                        other.keep(&mut target, place, None, tat, shard.marks[set][way], now.nanos());
+                        let place = other.place_of(hash, shard.marks[set][way]);
+                        other.locked(&mut target, now.nanos()).keep(place, None, tat);
                     }
                 }
             }
@@ -221,41 +227,37 @@ impl<S: BuildHasher> Table<S> {
         Some(guards)
     }
 
-    fn place(&self, charge: &Charge) -> Place {
-        self.place_of(self.hasher.hash_one(&charge.key).max(1))
+    fn place(&self, charge: &Charge, label: u8) -> Place {
+        self.place_of(self.hasher.hash_one(&charge.key).max(1), mark(label, charge))
     }
 
     /// The highest bits name the group, the next ones the set within it.
-    fn place_of(&self, hash: u64) -> Place {
+    fn place_of(&self, hash: u64, mark: u32) -> Place {
         let shard = index(hash >> (64 - SHARDS.ilog2()));
         let within = (hash << SHARDS.ilog2()) >> 32;
-        Place { hash, shard, set: index((within * self.sets as u64) >> 32) }
+        Place { hash, shard, set: index((within * self.sets as u64) >> 32), mark }
     }
 
-    #[expect(clippy::too_many_arguments, reason = "where, what and when are all the caller's to say")]
-    fn settle(
-        &self,
-        shard: &mut Shard,
-        place: Place,
-        way: Option<usize>,
-        mark: u32,
-        verdict: &Verdict,
-        charged: bool,
-        now: u64,
-    ) {
+    fn locked<'a>(&'a self, shard: &'a mut Shard, now: u64) -> Locked<'a> {
+        Locked { shard, tallies: &self.tallies, now }
+    }
+}
+
+impl Locked<'_> {
+    fn settle(&mut self, place: Place, way: Option<usize>, verdict: &Verdict, charged: bool) {
         // An unheld key that was refused leaves no trace: the floor already stands for it.
         if charged || way.is_some() {
-            let tat = if charged { verdict.tat } else { verdict.uncharged };
-            self.keep(shard, place, way, tat, mark, now);
+            self.keep(place, way, if charged { verdict.tat } else { verdict.uncharged });
         }
     }
 
-    fn keep(&self, shard: &mut Shard, place: Place, way: Option<usize>, tat: u64, mark: u32, now: u64) {
-        let Place { hash, set, .. } = place;
+    fn keep(&mut self, place: Place, way: Option<usize>, tat: u64) {
+        let Place { hash, set, mark, .. } = place;
+        let shard = &mut *self.shard;
         if let Some(way) = way {
             if label(shard.marks[set][way]) != label(mark) {
-                self.tally(shard.marks[set][way]).went.fetch_add(1, Ordering::Relaxed);
-                self.tally(mark).came.fetch_add(1, Ordering::Relaxed);
+                self.tallies[label(shard.marks[set][way])].went.fetch_add(1, Ordering::Relaxed);
+                self.tallies[label(mark)].came.fetch_add(1, Ordering::Relaxed);
             }
             (shard.tats[set][way], shard.marks[set][way]) = (tat, mark);
             return;
@@ -263,27 +265,24 @@ impl<S: BuildHasher> Table<S> {
         let tats = &shard.tats[set];
         let way = (0..WAYS).min_by_key(|way| tats[*way]).unwrap_or(0);
         let victim = tats[way];
+        let tally = &self.tallies[label(mark)];
         if victim > tat {
             // Among the full set, the newcomer itself is the one that will be a full bucket soonest.
             shard.raise_floor(set, mark, tat);
-            self.tally(mark).evicted.fetch_add(1, Ordering::Relaxed);
+            tally.evicted.fetch_add(1, Ordering::Relaxed);
             return;
         }
         if shard.hashes[set][way] != 0 {
-            let evicted = self.tally(shard.marks[set][way]);
+            let evicted = &self.tallies[label(shard.marks[set][way])];
             evicted.went.fetch_add(1, Ordering::Relaxed);
-            if victim > now {
+            if victim > self.now {
                 evicted.evicted.fetch_add(1, Ordering::Relaxed);
             }
             // Also when it is in the past: the clock may jump back.
             shard.raise_floor(set, shard.marks[set][way], victim);
         }
-        self.tally(mark).came.fetch_add(1, Ordering::Relaxed);
+        tally.came.fetch_add(1, Ordering::Relaxed);
         (shard.hashes[set][way], shard.tats[set][way], shard.marks[set][way]) = (hash, tat, mark);
-    }
-
-    fn tally(&self, mark: u32) -> &Tally {
-        &self.tallies[label(mark)]
     }
 }
 
@@ -307,21 +306,22 @@ impl Shard {
         *floor = (*floor).max(tat);
     }
 
-    fn check(&self, place: Place, charge: &Charge, mark: u32, now: u64) -> (Option<usize>, Verdict) {
+    fn check(&self, place: Place, charge: &Charge, now: u64) -> (Option<usize>, Verdict) {
+        let quota = &charge.allowance.quota;
         let way = self.find(place);
         let tat = match way {
             Some(way) => {
                 let pace = Pace::from_bits(self.marks[place.set][way]);
-                pace.carry(self.tats[place.set][way], now, &charge.quota)
+                pace.carry(self.tats[place.set][way], now, quota)
             }
-            None => self.floors[place.set][floor(mark)],
+            None => self.floors[place.set][floor(place.mark)],
         };
-        (way, gcra::check(tat, now, &charge.quota, charge.cost))
+        (way, gcra::check(tat, now, quota, charge.cost))
     }
 }
 
 fn mark(label: u8, charge: &Charge) -> u32 {
-    u32::from(label) << Pace::BITS | Pace::of(&charge.quota).bits()
+    u32::from(label) << Pace::BITS | Pace::of(&charge.allowance.quota).bits()
 }
 
 /// The floor that stands for keys of this mark. By the label alone where there are enough: then it is the same for all

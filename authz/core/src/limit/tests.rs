@@ -8,20 +8,21 @@ use governor::{
 };
 use proptest::prelude::*;
 
-use super::{gcra, memory::MemoryLimits, *};
+use super::{gcra, memory::MemoryLimits, quota::interval_nanos, *};
 use crate::time::Timestamp;
 
 const START: u64 = 1_800_000_000_000_000_000;
 
-fn quota(count: u32, seconds: u64, burst: u32) -> Quota {
-    Quota { count, window: Duration::from_secs(seconds), burst }
+fn allowance(count: u32, seconds: u64, burst: u32) -> Allowance {
+    let nonzero = |number| NonZeroU32::new(number).unwrap();
+    Allowance::new(Rate { count: nonzero(count), window: Duration::from_secs(seconds) }, nonzero(burst))
 }
 
-fn rule(name: &str, quota: Quota, shadow: bool) -> Arc<LimitRule> {
+fn rule(name: &str, allowance: Allowance, shadow: bool) -> Arc<LimitRule> {
     Arc::new(LimitRule {
         name: name.into(),
         key: vec![LimitKeyPart::ClientIp],
-        quota,
+        allowance,
         tiers: BTreeMap::new(),
         shadow,
         exempt_networks: Vec::new(),
@@ -30,7 +31,7 @@ fn rule(name: &str, quota: Quota, shadow: bool) -> Arc<LimitRule> {
 }
 
 fn charge(rule: &Arc<LimitRule>, key: &str, cost: u32) -> Charge {
-    Charge { rule: Arc::clone(rule), quota: rule.quota, key: LimitKey(key.into()), cost }
+    Charge { rule: Arc::clone(rule), allowance: rule.allowance, key: LimitKey(key.into()), cost }
 }
 
 fn at(nanos: u64) -> Timestamp {
@@ -40,7 +41,7 @@ fn at(nanos: u64) -> Timestamp {
 #[test]
 fn a_refusal_by_one_limit_charges_none() {
     let mut limits = MemoryLimits::default();
-    let (wide, narrow) = (rule("wide", quota(60, 60, 10), false), rule("narrow", quota(60, 60, 1), false));
+    let (wide, narrow) = (rule("wide", allowance(60, 60, 10), false), rule("narrow", allowance(60, 60, 1), false));
     let both = [charge(&wide, "w", 1), charge(&narrow, "n", 1)];
     assert!(limits.charge(&both, at(0)).refusing().is_none());
     let refused = limits.charge(&both, at(0));
@@ -52,7 +53,7 @@ fn a_refusal_by_one_limit_charges_none() {
 #[test]
 fn a_shadow_limit_only_counts() {
     let mut limits = MemoryLimits::default();
-    let shadow = rule("shadow", quota(1, 60, 1), true);
+    let shadow = rule("shadow", allowance(1, 60, 1), true);
     assert!(limits.charge(&[charge(&shadow, "s", 1)], at(0)).refusing().is_none());
     let second = limits.charge(&[charge(&shadow, "s", 1)], at(0));
     assert!(second.refusing().is_none() && !second.states[0].fits);
@@ -62,7 +63,7 @@ fn a_shadow_limit_only_counts() {
 #[test]
 fn headers_tell_the_tightest_limit_and_how_long_to_wait() {
     let mut limits = MemoryLimits::default();
-    let (wide, narrow) = (rule("wide", quota(60, 60, 10), false), rule("narrow", quota(6, 60, 2), false));
+    let (wide, narrow) = (rule("wide", allowance(60, 60, 10), false), rule("narrow", allowance(6, 60, 2), false));
     let both = [charge(&wide, "w", 1), charge(&narrow, "n", 2)];
     let allowed = limits.charge(&both, at(0));
     let shown =
@@ -82,9 +83,10 @@ fn headers_tell_the_tightest_limit_and_how_long_to_wait() {
 #[test]
 fn rates_are_refused_with_what_was_expected() {
     for text in ["60", "0/min", "60/fortnight", "-1/s", "x/s", "99999999999/s", "2000000000/s", "/s"] {
-        assert!(Quota::parse_rate(text).unwrap_err().contains("expected"), "{text}");
+        assert!(Rate::parse(text).unwrap_err().contains("expected"), "{text}");
     }
-    assert_eq!(Quota::parse_rate("1000/day"), Ok((1000, Duration::from_secs(86_400))));
+    let daily = Rate::parse("1000/day").unwrap();
+    assert_eq!((daily.count.get(), daily.window), (1000, Duration::from_secs(86_400)));
 }
 
 proptest! {
@@ -94,15 +96,14 @@ proptest! {
         per_second in 1u32..50, burst in 1u32..20,
         steps in proptest::collection::vec((0u64..400, 1u32..4), 1..200),
     ) {
-        let ours = quota(per_second, 1, burst);
-        let theirs = governor::Quota::with_period(Duration::from_nanos(ours.interval_nanos())).unwrap().allow_burst(NonZeroU32::new(burst).unwrap());
+        let quota = allowance(per_second, 1, burst).quota;
         let clock = FakeRelativeClock::default();
-        let oracle: RateLimiter<NotKeyed, InMemoryState, FakeRelativeClock, NoOpMiddleware<_>> = RateLimiter::direct_with_clock(theirs, clock.clone());
+        let oracle: RateLimiter<NotKeyed, InMemoryState, FakeRelativeClock, NoOpMiddleware<_>> = RateLimiter::direct_with_clock(quota, clock.clone());
         let (mut tat, mut now) = (0, START);
         for (millis, cost) in steps {
             clock.advance(Duration::from_millis(millis));
             now += millis * 1_000_000;
-            let verdict = gcra::check(tat, now, &ours, cost);
+            let verdict = gcra::check(tat, now, &quota, cost);
             let expected = matches!(oracle.check_n(NonZeroU32::new(cost).unwrap()), Ok(Ok(())));
             prop_assert_eq!(verdict.fits, expected);
             if verdict.fits {
@@ -117,7 +118,7 @@ proptest! {
         count in 1u32..100, burst in 1u32..50,
         steps in proptest::collection::vec((0u64..2_000, 1u32..5), 1..300),
     ) {
-        let quota = quota(count, 10, burst);
+        let quota = allowance(count, 10, burst).quota;
         let (mut tat, mut now, mut admitted) = (0, START, Vec::new());
         for (millis, cost) in steps {
             now += millis * 1_000_000;
@@ -131,7 +132,7 @@ proptest! {
             let mut sum = 0;
             for (until, cost) in &admitted[first..] {
                 sum += cost;
-                let given = (until - from) / quota.interval_nanos() + 1;
+                let given = (until - from) / interval_nanos(&quota) + 1;
                 prop_assert!(sum <= u64::from(burst) + given, "{sum} admitted");
             }
         }
@@ -140,7 +141,7 @@ proptest! {
     /// Whoever waits as long as it is told is not refused again.
     #[test]
     fn an_obedient_client_is_never_refused_twice(count in 1u32..100, burst in 1u32..20, costs in proptest::collection::vec(1u32..20, 1..100)) {
-        let quota = quota(count, 60, burst);
+        let quota = allowance(count, 60, burst).quota;
         let (mut tat, mut now) = (0, START);
         for cost in costs.into_iter().filter(|cost| *cost <= burst) {
             let mut verdict = gcra::check(tat, now, &quota, cost);
@@ -156,10 +157,10 @@ proptest! {
     /// A clock that jumps, in either direction, never locks a client out for longer than the whole burst takes.
     #[test]
     fn jumps_of_the_clock_are_bounded(tat in any::<u64>(), now in any::<u64>(), count in 1u32..1000, burst in 1u32..1000, cost in 1u32..10) {
-        let quota = quota(count, 60, burst);
+        let quota = allowance(count, 60, burst).quota;
         let verdict = gcra::check(tat, now, &quota, cost);
         if cost <= burst {
-            let whole = Duration::from_nanos(quota.interval_nanos()) * burst;
+            let whole = Duration::from_nanos(interval_nanos(&quota)) * burst;
             prop_assert!(verdict.retry_after <= whole && verdict.reset_after <= whole);
         }
     }

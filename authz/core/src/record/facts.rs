@@ -204,10 +204,10 @@ impl Facts for ReplayedFacts<'_> {
         }
         let fits = |charge: &Charge| LimitState {
             name: charge.rule.name.clone(),
-            quota: charge.quota,
+            allowance: charge.allowance,
             fits: true,
             shadow: charge.rule.shadow,
-            remaining: charge.quota.burst,
+            remaining: charge.allowance.burst(),
             reset_after: Duration::ZERO,
             retry_after: Duration::ZERO,
         };

@@ -120,30 +120,31 @@ fn network(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::{collections::BTreeMap, sync::Arc, time::Duration};
+    use std::{collections::BTreeMap, num::NonZeroU32, sync::Arc, time::Duration};
 
-    use authz_core::limit::{LimitKey, LimitRule, Quota};
+    use authz_core::limit::{Allowance, LimitKey, LimitRule, Rate};
 
     use super::*;
 
     fn charge(part: LimitKeyPart, key: &str) -> Charge {
-        let quota = Quota { count: 1, window: Duration::from_secs(1), burst: 1 };
+        let one = NonZeroU32::MIN;
+        let allowance = Allowance::new(Rate { count: one, window: Duration::from_secs(1) }, one);
         let rule = LimitRule {
             name: "l".into(),
             key: vec![part],
-            quota,
+            allowance,
             tiers: BTreeMap::new(),
             shadow: false,
             exempt_networks: Vec::new(),
             exempt_api_keys: Vec::new(),
         };
-        Charge { rule: Arc::new(rule), quota, key: LimitKey(format!("l|{key}").into()), cost: 1 }
+        Charge { rule: Arc::new(rule), allowance, key: LimitKey(format!("l|{key}").into()), cost: 1 }
     }
 
     fn said(charge: &Charge, fits: bool) -> LimitState {
         LimitState {
             name: Arc::clone(&charge.rule.name),
-            quota: charge.quota,
+            allowance: charge.allowance,
             fits,
             shadow: false,
             remaining: 0,

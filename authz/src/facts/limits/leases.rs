@@ -10,7 +10,7 @@ use std::{
 };
 
 use authz_core::{
-    limit::{Charge, LimitState, Quota},
+    limit::{Allowance, Charge, LimitState},
     policy::RedisPolicy,
     time::Timestamp,
 };
@@ -25,7 +25,7 @@ const MAX_KEYS: usize = 8192;
 /// What is held of one key.
 #[derive(Debug)]
 struct Lease {
-    quota: Quota,
+    allowance: Allowance,
     tokens: u32,
     until: Timestamp,
     /// While a request is asking for more, others take their cost alone: what several got at once could not be held.
@@ -46,13 +46,13 @@ impl Leases {
     pub(super) fn spend(&self, key: u64, charge: &Charge, now: Timestamp) -> Option<LimitState> {
         let mut shard = self.shard(key);
         let lease = shard.get_mut(&key)?;
-        if lease.until <= now || lease.quota != charge.quota {
+        if lease.until <= now || lease.allowance != charge.allowance {
             return None;
         }
         lease.tokens = lease.tokens.checked_sub(charge.cost)?;
         Some(LimitState {
             name: charge.rule.name.clone(),
-            quota: charge.quota,
+            allowance: charge.allowance,
             fits: true,
             shadow: charge.rule.shadow,
             remaining: lease.tokens.saturating_add(lease.remaining),
@@ -76,7 +76,7 @@ impl Leases {
             return 0;
         };
         lease.asking_until = now.plus(policy.timeout);
-        let most = policy.lease.min(charge.quota.burst / (2 * policy.replicas));
+        let most = policy.lease.min(charge.allowance.burst() / (2 * policy.replicas));
         most.saturating_sub(lease.tokens)
     }
 
@@ -94,7 +94,7 @@ impl Leases {
         }
         let (until, remaining) = (now.plus(policy.lease_time), told.state.remaining);
         let fresh = Lease {
-            quota: charge.quota,
+            allowance: charge.allowance,
             tokens: told.extra,
             until,
             asking_until: Timestamp::default(),
@@ -107,7 +107,7 @@ impl Leases {
             }
             Entry::Occupied(mut place) => {
                 let old = place.get();
-                let left = if old.until > now && old.quota == charge.quota { old.tokens } else { 0 };
+                let left = if old.until > now && old.allowance == charge.allowance { old.tokens } else { 0 };
                 let tokens = left.saturating_add(told.extra).min(policy.lease);
                 // What is left of an older lease lives no longer than that one did, unless there is something new.
                 let until = if told.extra == 0 && left > 0 { old.until } else { until };

@@ -14,7 +14,7 @@ use std::{
 
 use arc_swap::ArcSwapOption;
 use authz_core::{
-    limit::{Charge, LimitState},
+    limit::{Charge, LimitState, quota::interval_nanos},
     policy::RedisPolicy,
 };
 use docsgate_service::pauses::Pauses;
@@ -138,7 +138,7 @@ impl Shared {
         let mut call = self.script.prepare_invoke();
         for (charge, extra) in charges.iter().zip(extra) {
             call.key(shared_key(charge, &self.secret));
-            call.arg(interval_micros(charge)).arg(charge.quota.burst).arg(charge.cost).arg(*extra);
+            call.arg(interval_micros(charge)).arg(charge.allowance.burst()).arg(charge.cost).arg(*extra);
             call.arg(u8::from(charge.rule.shadow));
         }
         let asked = Instant::now();
@@ -218,15 +218,15 @@ async fn keep_connected(shared: Weak<Shared>) {
 
 /// As the script reads and keeps it: the same text for the same quota.
 fn interval_micros(charge: &Charge) -> String {
-    let nanos = charge.quota.interval_nanos();
+    let nanos = interval_nanos(&charge.allowance.quota);
     format!("{}.{:03}", nanos / 1000, nanos % 1000)
 }
 
 fn told(charge: &Charge, numbers: &[i64]) -> Told {
     let number = |index: usize| numbers.get(index).and_then(|number| u64::try_from(*number).ok()).unwrap_or(0);
     let (fits, taken, used) = (number(0) == 1, number(1), number(2).saturating_mul(1000));
-    let interval = charge.quota.interval_nanos();
-    let capacity = interval.saturating_mul(u64::from(charge.quota.burst));
+    let interval = interval_nanos(&charge.allowance.quota);
+    let capacity = interval.saturating_mul(u64::from(charge.allowance.burst()));
     // In another's refusal nothing was taken, but what would be left is told as if it had been.
     let wanted = used.saturating_add(interval.saturating_mul(u64::from(charge.cost)));
     let after = match (fits, taken) {
@@ -237,12 +237,12 @@ fn told(charge: &Charge, numbers: &[i64]) -> Told {
     .min(capacity);
     let retry_after = match fits {
         true => Duration::ZERO,
-        false if charge.cost > charge.quota.burst => Duration::MAX,
+        false if charge.cost > charge.allowance.burst() => Duration::MAX,
         false => Duration::from_nanos(wanted.saturating_sub(capacity)),
     };
     let state = LimitState {
         name: Arc::clone(&charge.rule.name),
-        quota: charge.quota,
+        allowance: charge.allowance,
         fits,
         shadow: charge.rule.shadow,
         remaining: u32::try_from((capacity - after) / interval).unwrap_or(u32::MAX),

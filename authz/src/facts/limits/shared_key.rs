@@ -51,25 +51,26 @@ fn digest(text: &mut String, secret: &Secret, bytes: &[u8], length: usize) {
 
 #[cfg(test)]
 mod tests {
-    use std::{collections::BTreeMap, sync::Arc, time::Duration};
+    use std::{collections::BTreeMap, num::NonZeroU32, sync::Arc, time::Duration};
 
-    use authz_core::limit::{LimitKey, LimitKeyPart, LimitRule, Quota};
+    use authz_core::limit::{Allowance, LimitKey, LimitKeyPart, LimitRule, Rate};
     use sha2::{Digest as _, Sha256};
 
     use super::*;
 
     fn charge(counted: &str) -> Charge {
-        let quota = Quota { count: 1, window: Duration::from_secs(1), burst: 1 };
+        let one = NonZeroU32::MIN;
+        let allowance = Allowance::new(Rate { count: one, window: Duration::from_secs(1) }, one);
         let rule = LimitRule {
             name: "flood".into(),
             key: vec![LimitKeyPart::ClientIp],
-            quota,
+            allowance,
             tiers: BTreeMap::new(),
             shadow: false,
             exempt_networks: Vec::new(),
             exempt_api_keys: Vec::new(),
         };
-        Charge { rule: Arc::new(rule), quota, key: LimitKey(format!("flood|{counted}").into()), cost: 1 }
+        Charge { rule: Arc::new(rule), allowance, key: LimitKey(format!("flood|{counted}").into()), cost: 1 }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 use std::{
     collections::BTreeMap,
     hash::{BuildHasherDefault, Hasher, RandomState},
+    num::NonZeroU32,
     sync::Arc,
     time::Duration,
 };
@@ -8,7 +9,9 @@ use std::{
 use proptest::prelude::*;
 
 use super::*;
-use crate::limit::{LimitKey, LimitKeyPart, LimitRule, Quota, memory::MemoryLimits};
+use crate::limit::{
+    Allowance, LimitKey, LimitKeyPart, LimitRule, Quota, Rate, memory::MemoryLimits, quota::interval_nanos,
+};
 
 const START: u64 = 1_800_000_000_000_000_000;
 
@@ -30,15 +33,16 @@ impl Hasher for Crowd {
 
 type Crowded = BuildHasherDefault<Crowd>;
 
-fn quota(count: u32, seconds: u64, burst: u32) -> Quota {
-    Quota { count, window: Duration::from_secs(seconds), burst }
+fn allowance(count: u32, seconds: u64, burst: u32) -> Allowance {
+    let nonzero = |number| NonZeroU32::new(number).unwrap();
+    Allowance::new(Rate { count: nonzero(count), window: Duration::from_secs(seconds) }, nonzero(burst))
 }
 
-fn rule(quota: Quota, shadow: bool) -> Arc<LimitRule> {
+fn rule(allowance: Allowance, shadow: bool) -> Arc<LimitRule> {
     Arc::new(LimitRule {
         name: "l".into(),
         key: vec![LimitKeyPart::ClientIp],
-        quota,
+        allowance,
         tiers: BTreeMap::new(),
         shadow,
         exempt_networks: Vec::new(),
@@ -46,8 +50,8 @@ fn rule(quota: Quota, shadow: bool) -> Arc<LimitRule> {
     })
 }
 
-fn charge(key: u32, quota: Quota, cost: u32, shadow: bool) -> Charge {
-    Charge { rule: rule(quota, shadow), quota, key: LimitKey(format!("l|{key}").into()), cost }
+fn charge(key: u32, allowance: Allowance, cost: u32, shadow: bool) -> Charge {
+    Charge { rule: rule(allowance, shadow), allowance, key: LimitKey(format!("l|{key}").into()), cost }
 }
 
 fn at(nanos: u64) -> Timestamp {
@@ -82,8 +86,8 @@ fn steps(keys: u32, backwards: bool) -> impl Strategy<Value = Vec<Step>> {
 }
 
 /// A limit against floods, one for callers, and one for a day.
-fn scales() -> [Quota; 3] {
-    [quota(1200, 60, 20), quota(60, 60, 5), quota(1000, 86_400, 1000)]
+fn scales() -> [Allowance; 3] {
+    [allowance(1200, 60, 20), allowance(60, 60, 5), allowance(1000, 86_400, 1000)]
 }
 
 /// Labels with floors of their own, and such as come after them.
@@ -98,19 +102,19 @@ fn mixed_steps(keys: u32) -> impl Strategy<Value = Vec<Step>> {
 }
 
 /// A charge of one of several limits.
-fn scaled(key: u32, scale: usize, quota: Quota, cost: u32) -> Charge {
-    let mut rule = LimitRule::clone(&rule(quota, false));
+fn scaled(key: u32, scale: usize, allowance: Allowance, cost: u32) -> Charge {
+    let mut rule = LimitRule::clone(&rule(allowance, false));
     rule.name = format!("scale-{scale}").into();
-    Charge { quota, key: LimitKey(format!("scale-{scale}|{key}").into()), rule: Arc::new(rule), cost }
+    Charge { allowance, key: LimitKey(format!("scale-{scale}|{key}").into()), rule: Arc::new(rule), cost }
 }
 
 /// One key is counted under several quotas: tiers, and rates that a reload changed.
-fn quotas() -> [Quota; 3] {
-    [quota(20, 10, 5), quota(3, 1, 12), quota(60, 60, 1)]
+fn allowances() -> [Allowance; 3] {
+    [allowance(20, 10, 5), allowance(3, 1, 12), allowance(60, 60, 1)]
 }
 
 fn charges(step: &Step) -> Vec<Charge> {
-    step.keys.iter().map(|(key, which, cost, shadow)| charge(*key, quotas()[*which], *cost, *shadow)).collect()
+    step.keys.iter().map(|(key, which, cost, shadow)| charge(*key, allowances()[*which], *cost, *shadow)).collect()
 }
 
 proptest! {
@@ -134,7 +138,7 @@ proptest! {
             now = now.saturating_add_signed(step.moved * 1_000_000);
             // One quota: what the floor promises does not reach across a change of the rate.
             let charges: Vec<Charge> =
-                step.keys.iter().map(|(key, _, cost, _)| charge(*key, quotas()[0], *cost, false)).collect();
+                step.keys.iter().map(|(key, _, cost, _)| charge(*key, allowances()[0], *cost, false)).collect();
             let labels = vec![0; charges.len()];
             if table.charge(&charges, &labels, at(now)).unwrap().refusing().is_none() {
                 let outcome = model.charge(&charges, at(now));
@@ -147,12 +151,12 @@ proptest! {
     #[test]
     fn every_key_stays_within_burst_and_rate(steps in steps(60, false)) {
         let (table, mut now) = (Table::new(0, Crowded::default()), START);
-        let quota = quotas()[0];
+        let allowance = allowances()[0];
         let mut admitted: BTreeMap<u32, Vec<(u64, u64)>> = BTreeMap::new();
         for step in steps {
             now = now.saturating_add_signed(step.moved * 1_000_000);
             for (key, _, cost, _) in &step.keys {
-                if fits(&table, &charge(*key, quota, *cost, false), now) {
+                if fits(&table, &charge(*key, allowance, *cost, false), now) {
                     admitted.entry(*key).or_default().push((now, u64::from(*cost)));
                 }
             }
@@ -162,7 +166,7 @@ proptest! {
                 let mut sum = 0;
                 for (until, cost) in &admitted[first..] {
                     sum += cost;
-                    prop_assert!(sum <= u64::from(quota.burst) + (until - from) / quota.interval_nanos() + 1);
+                    prop_assert!(sum <= u64::from(allowance.burst()) + (until - from) / interval_nanos(&allowance.quota) + 1);
                 }
             }
         }
@@ -179,8 +183,8 @@ proptest! {
             table.charge(&charges, &vec![0; charges.len()], at(now)).unwrap();
         }
         now += 60_000_000_000;
-        for (key, quota) in (1_000..).zip(quotas()) {
-            prop_assert!(fits(&table, &charge(key, quota, 1, false), now));
+        for (key, allowance) in (1_000..).zip(allowances()) {
+            prop_assert!(fits(&table, &charge(key, allowance, 1, false), now));
         }
     }
 
@@ -193,18 +197,18 @@ proptest! {
         for step in steps {
             now += step.moved.unsigned_abs() * 1_000_000;
             for (key, scale, cost, _) in step.keys {
-                let quota = scales()[scale];
-                let one = [scaled(key, scale, quota, cost)];
-                let as_one = [scaled(0, scale, quota, cost)];
+                let allowance = scales()[scale];
+                let one = [scaled(key, scale, allowance, cost)];
+                let as_one = [scaled(0, scale, allowance, cost)];
                 let admitted = table.charge(&one, &[labels[scale]], at(now)).unwrap().refusing().is_none();
                 if admitted {
                     prop_assert!(apart.charge(&one, at(now)).refusing().is_none(), "an eviction gave something back");
                     // What was admitted counts for all of them, whether or not one caller would have been.
-                    let spare = [scaled(0, scale, Quota { burst: u32::MAX, ..quota }, cost)];
+                    let spare = [scaled(0, scale, Allowance::new(allowance.rate, NonZeroU32::MAX), cost)];
                     together.charge(&spare, at(now));
                 } else {
                     let outcome = together.clone().charge(&as_one, at(now));
-                    prop_assert!(outcome.refusing().is_some(), "{quota} was refused for others' sake");
+                    prop_assert!(outcome.refusing().is_some(), "{allowance} was refused for others' sake");
                 }
             }
         }
@@ -217,7 +221,7 @@ proptest! {
         let mut run = |table: &Table<Crowded>, steps: Vec<Step>| {
             for step in steps {
                 now += u64::try_from(step.moved).unwrap() * 1_000_000;
-                let charge = [charge(step.keys[0].0, quotas()[0], step.keys[0].2, false)];
+                let charge = [charge(step.keys[0].0, allowances()[0], step.keys[0].2, false)];
                 if table.charge(&charge, &[0], at(now)).unwrap().refusing().is_none() {
                     assert!(model.charge(&charge, at(now)).refusing().is_none());
                 }
@@ -228,7 +232,7 @@ proptest! {
         for size in sizes {
             let mut moved = None;
             table.resize(size, at(now), |other| moved = Some(other));
-            prop_assert!(table.charge(&[charge(0, quotas()[0], 1, false)], &[0], at(now)).is_none(), "the old one is retired");
+            prop_assert!(table.charge(&[charge(0, allowances()[0], 1, false)], &[0], at(now)).is_none(), "the old one is retired");
             table = moved.unwrap();
         }
         run(&table, after);
@@ -236,11 +240,12 @@ proptest! {
 
     #[test]
     fn a_pace_is_kept_within_four_millionths(interval in 1_000_000u64..90_000_000_000_000) {
-        let quota = Quota { count: 1, window: Duration::from_nanos(interval), burst: 1 };
+        let every = |nanos| Quota::with_period(Duration::from_nanos(nanos)).unwrap();
+        let quota = every(interval);
         let kept = Pace::from_bits(Pace::of(&quota).bits());
         let (tat, now) = (2_000 * interval, 1_000 * interval);
         prop_assert_eq!(kept.carry(tat, now, &quota), tat);
-        let double = Quota { window: Duration::from_nanos(interval * 2), ..quota };
+        let double = every(interval * 2);
         let carried = kept.carry(tat, now, &double) - now;
         prop_assert!(carried <= 2_000 * interval + 1 && carried >= 2_000 * interval - interval / 100, "{carried}");
     }
@@ -249,21 +254,21 @@ proptest! {
 #[test]
 fn a_changed_rate_keeps_what_was_used() {
     let table = Table::new(0, RandomState::new());
-    let spend = |quota: Quota, cost: u32, now: u64| {
-        table.charge(&[charge(1, quota, cost, false)], &[0], at(START + now)).unwrap().states[0].clone()
+    let spend = |allowance: Allowance, cost: u32, now: u64| {
+        table.charge(&[charge(1, allowance, cost, false)], &[0], at(START + now)).unwrap().states[0].clone()
     };
-    assert_eq!(spend(quota(60, 60, 20), 18, 0).remaining, 2);
+    assert_eq!(spend(allowance(60, 60, 20), 18, 0).remaining, 2);
     // Slower: the eighteen stay spent. Faster: the same, and no lock-out from the slow times.
-    assert_eq!(spend(quota(1, 60, 20), 1, 0).remaining, 1);
-    assert_eq!(spend(quota(600, 60, 20), 1, 0).remaining, 0);
-    assert!(!spend(quota(600, 60, 20), 1, 0).fits);
-    assert!(spend(quota(600, 60, 20), 1, 100_000_000).fits);
+    assert_eq!(spend(allowance(1, 60, 20), 1, 0).remaining, 1);
+    assert_eq!(spend(allowance(600, 60, 20), 1, 0).remaining, 0);
+    assert!(!spend(allowance(600, 60, 20), 1, 0).fits);
+    assert!(spend(allowance(600, 60, 20), 1, 100_000_000).fits);
 }
 
 #[test]
 fn a_clock_that_jumps_back_locks_nobody_out_for_longer_than_the_burst_takes() {
     let table = Table::new(0, RandomState::new());
-    let one = charge(1, quota(60, 60, 2), 1, false);
+    let one = charge(1, allowance(60, 60, 2), 1, false);
     assert!(fits(&table, &one, START));
     let back = START - 86_400_000_000_000;
     assert!(!fits(&table, &one, back), "taken for used up");
@@ -275,7 +280,7 @@ fn a_clock_that_jumps_back_locks_nobody_out_for_longer_than_the_burst_takes() {
 #[test]
 fn keys_that_are_used_up_for_a_day_refuse_no_key_of_a_limit_against_floods() {
     let table = Table::new(0, RandomState::new());
-    let (day, flood) = (quota(1000, 86_400, 1000), quota(1200, 60, 200));
+    let (day, flood) = (allowance(1000, 86_400, 1000), allowance(1200, 60, 200));
     for key in 0..20_000 {
         table.charge(&[scaled(key, 2, day, 1000)], &[2], at(START)).unwrap();
     }
@@ -291,15 +296,15 @@ fn keys_that_are_used_up_for_a_day_refuse_no_key_of_a_limit_against_floods() {
 #[test]
 fn keys_are_counted_by_label_swept_and_evicted() {
     let table = Table::new(0, Crowded::default());
-    let quota = quota(60, 60, 2);
+    let allowance = allowance(60, 60, 2);
     for key in 0..16 {
-        table.charge(&[charge(key, quota, 1, false)], &[3], at(START)).unwrap();
+        table.charge(&[charge(key, allowance, 1, false)], &[3], at(START)).unwrap();
     }
     assert_eq!((table.held(3), table.held(4), table.evicted(3)), (16, 0, 0));
-    table.charge(&[charge(16, quota, 2, false)], &[4], at(START)).unwrap();
+    table.charge(&[charge(16, allowance, 2, false)], &[4], at(START)).unwrap();
     assert_eq!((table.held(3), table.held(4), table.evicted(3)), (15, 1, 1));
     // The floor of the first limit is one token: a stranger has one left there, and two elsewhere.
-    let left = |label: u8, key| table.charge(&[charge(key, quota, 0, false)], &[label], at(START)).unwrap();
+    let left = |label: u8, key| table.charge(&[charge(key, allowance, 0, false)], &[label], at(START)).unwrap();
     assert_eq!((left(4, 98).states[0].remaining, left(3, 99).states[0].remaining), (2, 1));
     for group in 0..Table::<Crowded>::GROUPS {
         table.sweep(group, at(START + 60_000_000_000));
@@ -310,7 +315,8 @@ fn keys_are_counted_by_label_swept_and_evicted() {
 #[test]
 fn exactly_the_budget_is_admitted_under_contention() {
     let table = Table::new(0, RandomState::new());
-    let (wide, narrow) = (charge(1, quota(1, 86_400, 1_000), 1, false), charge(2, quota(1, 86_400, 100), 1, false));
+    let (wide, narrow) =
+        (charge(1, allowance(1, 86_400, 1_000), 1, false), charge(2, allowance(1, 86_400, 100), 1, false));
     let admitted: usize = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..8)
             .map(|thread| {

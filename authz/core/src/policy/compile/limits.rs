@@ -1,6 +1,6 @@
 //! Limits, where they are counted, and the addresses they count by.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, num::NonZeroU32, sync::Arc, time::Duration};
 
 use ipnet::IpNet;
 
@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     client_ip::{ClientIpPolicy, Trust},
-    limit::{LimitKeyPart, LimitRule, Quota, table},
+    limit::{Allowance, LimitKeyPart, LimitRule, Rate, quota::interval_nanos, table},
     policy::{
         LimiterBackend, LimiterPolicy, RedisPolicy,
         document::{LimitDocument, RedisDocument},
@@ -43,13 +43,13 @@ impl Compiler<'_, '_, '_> {
                 "the key is empty; expected at least one part, such as `client_ip`",
             );
         }
-        let quota = self.quota(&limit.rate, limit.burst, &[Key("limits"), Key(name), Key("rate")]);
+        let allowance = self.allowance(&limit.rate, limit.burst, &[Key("limits"), Key(name), Key("rate")]);
         let tiers = limit
             .tiers
             .iter()
-            .map(|(tier, quota)| {
+            .map(|(tier, written)| {
                 let path = [Key("limits"), Key(name), Key("tiers"), Key(tier), Key("rate")];
-                (tier.clone(), self.quota(&quota.rate, quota.burst, &path))
+                (tier.clone(), self.allowance(&written.rate, written.burst, &path))
             })
             .collect();
         let exempt = limit.exempt.clone().unwrap_or_default();
@@ -59,7 +59,7 @@ impl Compiler<'_, '_, '_> {
         LimitRule {
             name: name.into(),
             key,
-            quota,
+            allowance,
             tiers,
             shadow: limit.shadow == Some(true),
             exempt_networks,
@@ -67,27 +67,27 @@ impl Compiler<'_, '_, '_> {
         }
     }
 
-    pub(super) fn quota(&mut self, rate: &str, burst: Option<u32>, path: &[Step<'_>]) -> Quota {
-        let (count, window) = Quota::parse_rate(rate).unwrap_or_else(|error| {
+    fn allowance(&mut self, rate: &str, burst: Option<u32>, path: &[Step<'_>]) -> Allowance {
+        let parsed = Rate::parse(rate).unwrap_or_else(|error| {
             self.error(path, format!("the rate `{rate}` is refused: {error}"));
-            (1, Duration::from_secs(1))
+            Rate { count: NonZeroU32::MIN, window: Duration::from_secs(1) }
         });
-        let burst = burst.unwrap_or(count);
-        if burst == 0 {
+        if burst == Some(0) {
             let mut path = path.to_vec();
             path.pop();
             path.push(Key("burst"));
             self.error(&path, "a burst of zero would refuse everything; expected 1 or more");
         }
-        let quota = Quota { count, window, burst: burst.max(1) };
-        let whole = u128::from(quota.interval_nanos()) * u128::from(quota.burst);
+        let burst = burst.map_or(parsed.count, |burst| NonZeroU32::new(burst).unwrap_or(NonZeroU32::MIN));
+        let allowance = Allowance::new(parsed, burst);
+        let whole = u128::from(interval_nanos(&allowance.quota)) * u128::from(burst.get());
         if whole > LONGEST_BURST.as_nanos() {
             self.error(
                 path,
                 format!("a burst of {burst} at {rate} takes more than ten years to come back; lower the burst or raise the rate"),
             );
         }
-        quota
+        allowance
     }
 
     pub(super) fn networks<'p>(&mut self, texts: &[String], path: impl Fn(usize) -> Vec<Step<'p>>) -> Vec<IpNet> {
@@ -221,11 +221,12 @@ impl Compiler<'_, '_, '_> {
 
     /// A limit on addresses that every policy has; a sixth of what the rate gives in its period may come at once.
     fn built_in(&mut self, name: &str, rate: Option<&str>, field: &str) -> Arc<LimitRule> {
-        let quota = self.quota(rate.unwrap_or("600/min"), None, &[Key("limiter"), Key(field)]);
+        let Allowance { rate, .. } = self.allowance(rate.unwrap_or("600/min"), None, &[Key("limiter"), Key(field)]);
+        let sixth = NonZeroU32::new(rate.count.get().div_ceil(6)).unwrap_or(NonZeroU32::MIN);
         Arc::new(LimitRule {
             name: name.into(),
             key: vec![LimitKeyPart::ClientIp],
-            quota: Quota { burst: quota.count.div_ceil(6).max(1), ..quota },
+            allowance: Allowance::new(rate, sixth),
             tiers: BTreeMap::new(),
             shadow: false,
             exempt_networks: Vec::new(),

@@ -10,7 +10,7 @@ use crate::{
     corpus::{Corpus, RouteCorpus},
     cors::CorsProfile,
     identity::{Issuer, TokenSource},
-    limit::LimitRule,
+    limit::{Allowance, LimitRule},
     policy::{
         diagnostic::did_you_mean,
         document::{AllowDocument, MatchDocument, OnInvalidToken, RouteDocument},
@@ -161,7 +161,7 @@ impl Compiler<'_, '_, '_> {
         for (position, name) in route.limits.iter().enumerate() {
             let path = [Key("routes"), Index(index), Key("limits"), Index(position)];
             let Some(rule) = self.refer(name, limits, &path) else { continue };
-            let smallest = rule.tiers.values().chain([&rule.quota]).map(|quota| quota.burst).min().unwrap_or(0);
+            let smallest = rule.tiers.values().map(Allowance::burst).fold(rule.allowance.burst(), u32::min);
             if rules.iter().any(|known: &Arc<LimitRule>| known.name == rule.name) {
                 self.error(&path, format!("limit `{name}` is listed twice; a request is counted once, remove one"));
                 continue;
