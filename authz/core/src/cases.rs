@@ -24,7 +24,7 @@ use crate::{
         schema, yaml,
     },
     request::{Malformed, RawRequest, RequestView},
-    time::Timestamp,
+    time::{Timestamp, parse_duration},
 };
 
 /// What became of one case.
@@ -117,7 +117,7 @@ fn run_steps(
     for (index, step) in case.steps().iter().enumerate() {
         let label = if case.steps.is_empty() { String::new() } else { format!("step {}: ", index + 1) };
         if let Some(after) = &step.after {
-            match crate::policy::parse_duration(after) {
+            match parse_duration(after) {
                 Ok(after) => now = now.plus(after),
                 Err(error) => return failures.push(format!("{label}after: {error}")),
             }

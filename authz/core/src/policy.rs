@@ -1,7 +1,6 @@
 //! The policy in its two representations: the document as written, and the compiled immutable snapshot.
 
 mod compile;
-pub(crate) use compile::parse_duration;
 pub mod diagnostic;
 pub mod document;
 pub mod manifest;

@@ -2,6 +2,8 @@
 
 use std::{fmt, time::Duration};
 
+use jiff::{Span, SpanRelativeTo, fmt::temporal::DateTimePrinter};
+
 /// An instant, in nanoseconds since the Unix epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Timestamp(u64);
@@ -33,44 +35,19 @@ impl Timestamp {
     }
 
     fn parse_utc(text: &str) -> Option<Self> {
-        let (date, clock) = text.strip_suffix('Z')?.split_once('T')?;
-        let mut date = date.splitn(3, '-').map(|part| part.parse::<u64>().ok());
-        let (year, month, day) = (date.next()??, date.next()??, date.next()??);
-        let (clock, fraction) = clock.split_once('.').unwrap_or((clock, "0"));
-        let mut clock = clock.splitn(3, ':').map(|part| part.parse::<u64>().ok());
-        let (hour, minute, second) = (clock.next()??, clock.next()??, clock.next()??);
-        let valid = (1970..=2500).contains(&year)
-            && (1..=12).contains(&month)
-            && (1..=31).contains(&day)
-            && hour < 24
-            && minute < 60
-            && second < 61
-            && fraction.len() <= 9
-            && fraction.bytes().all(|b| b.is_ascii_digit());
-        if !valid {
-            return None;
-        }
-        let nanos: u64 = format!("{fraction:0<9}").parse().ok()?;
-        // Howard Hinnant's days_from_civil, for years after 1970.
-        let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
-        let (era, of_era) = (year / 400, year % 400);
-        let days = era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + (153 * month + 2) / 5 + day - 1 - 719_468;
-        Some(Self(((days * 24 + hour) * 60 + minute) * 60_000_000_000 + second * 1_000_000_000 + nanos))
+        // jiff reads more than this one form, and ours has one spelling.
+        let in_form =
+            matches!(text.as_bytes(), [_, _, _, _, b'-', _, _, b'-', _, _, b'T', _, _, b':', _, _, b':', .., b'Z']);
+        let time: jiff::Timestamp = text.parse().ok().filter(|_| in_form)?;
+        u64::try_from(time.as_nanosecond()).ok().map(Self)
     }
 
     /// RFC 3339 in UTC with nanoseconds: what [`parse`](Self::parse) reads.
     pub fn rfc3339(self) -> String {
-        let (seconds, nanos) = (self.0 / 1_000_000_000, self.0 % 1_000_000_000);
-        let (days, rest) = (seconds / 86_400 + 719_468, seconds % 86_400);
-        let (era, of_era) = (days / 146_097, days % 146_097);
-        let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
-        let day_of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-        let month = (5 * day_of_year + 2) / 153;
-        let day = day_of_year - (153 * month + 2) / 5 + 1;
-        let (year, month) = (year_of_era + era * 400, if month < 10 { month + 3 } else { month - 9 });
-        let year = year + u64::from(month <= 2);
-        let (hour, minute, second) = (rest / 3600, rest / 60 % 60, rest % 60);
-        format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{nanos:09}Z")
+        const PRINTER: DateTimePrinter = DateTimePrinter::new().precision(Some(9));
+        // Every time of this type is one of jiff's, whose last lies in the year 9999.
+        let time = jiff::Timestamp::from_nanosecond(self.0.into()).unwrap_or(jiff::Timestamp::MAX);
+        PRINTER.timestamp_to_string(&time)
     }
 
     /// Whole seconds since the epoch.
@@ -101,9 +78,48 @@ impl fmt::Display for Timestamp {
     }
 }
 
+/// Parses a duration: a whole number and one unit, such as `30s`, `10m`, `1h`, `500ms`.
+///
+/// # Errors
+/// A sentence that says what was expected.
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
+    let expected = "expected a duration such as `500ms`, `30s`, `10m`, `1h` or `7d`";
+    let unit = text.trim_start_matches(|c: char| c.is_ascii_digit());
+    if unit.len() == text.len() {
+        return Err(format!("`{text}` is not a duration; {expected}"));
+    }
+    // jiff reads more than these; ours are the ones that nobody can misread.
+    if !matches!(unit, "ms" | "s" | "m" | "min" | "h" | "d") {
+        return Err(format!("`{text}` has no known unit; {expected}"));
+    }
+    let duration = text.parse::<Span>().and_then(|span| span.to_duration(SpanRelativeTo::days_are_24_hours()));
+    duration
+        .ok()
+        .and_then(|duration| duration.try_into().ok())
+        .ok_or_else(|| format!("`{text}` is too long; {expected}"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn durations_are_a_number_and_a_unit() {
+        for (text, millis) in [
+            ("500ms", 500),
+            ("0s", 0),
+            ("30s", 30_000),
+            ("10m", 600_000),
+            ("10min", 600_000),
+            ("1h", 3_600_000),
+            ("7d", 604_800_000),
+        ] {
+            assert_eq!(parse_duration(text), Ok(Duration::from_millis(millis)), "{text}");
+        }
+        for bad in ["", "s", "10", "-1s", "1.5h", "1h30m", "1 h", "PT1H", "1mo", "1w", "1H", "99999999999999999999d"] {
+            assert!(parse_duration(bad).unwrap_err().contains("expected a duration"), "{bad}");
+        }
+    }
 
     #[test]
     fn times_are_read_and_written_in_utc() {
@@ -118,6 +134,9 @@ mod tests {
             assert_eq!(Timestamp::parse(&time.rfc3339()).unwrap(), time);
         }
         assert_eq!(Timestamp::parse("1970-01-01T00:00:01.5Z").unwrap().nanos(), 1_500_000_000);
+        for none in ["2026-02-31T00:00:00Z", "2026-02-29T00:00:00Z", "2026-04-31T00:00:00Z", "2100-02-29T00:00:00Z"] {
+            assert!(Timestamp::parse(none).unwrap_err().contains("expected UTC"), "{none}: no such day");
+        }
         for bad in ["", "now", "2026-13-01T00:00:00Z", "2026-01-01T00:00:00", "2026-01-01 00:00:00Z", "-1-1-1T1:1:1Z"] {
             assert!(Timestamp::parse(bad).unwrap_err().contains("expected UTC"), "{bad}");
         }

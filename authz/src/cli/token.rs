@@ -13,7 +13,7 @@ use anyhow::{Context, Result, bail};
 use authz_core::{
     identity::{PresentedToken, TokenSource, jwks::KeySet, token},
     policy::{compile, diagnostic},
-    time::Timestamp,
+    time::{Timestamp, parse_duration},
 };
 use aws_lc_rs::{rand::SystemRandom, signature::Ed25519KeyPair};
 use axum::{Router, http::header, response::IntoResponse, routing::get};
@@ -216,17 +216,9 @@ fn mint(args: &MintArgs) -> Result<ExitCode> {
 
 fn seconds(text: &str) -> Result<i64, UsageError> {
     let (sign, rest) = text.strip_prefix('-').map_or((1, text), |rest| (-1, rest));
-    let split = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
-    let (number, unit) = rest.split_at(split);
-    let factor = match unit {
-        "s" => Some(1),
-        "m" => Some(60),
-        "h" => Some(3600),
-        "d" => Some(86_400),
-        _ => None,
-    };
-    let seconds = number.parse::<i64>().ok().zip(factor).and_then(|(number, factor)| number.checked_mul(sign * factor));
-    seconds.ok_or_else(|| UsageError(format!("--ttl {text}: expected a duration such as 90s, 10m, 1h or 7d")))
+    let duration = parse_duration(rest).map_err(|fault| UsageError(format!("--ttl {text}: {fault}")))?;
+    let seconds = i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
+    Ok(sign * seconds)
 }
 
 /// What a token says, unverified, and whether it would be accepted.

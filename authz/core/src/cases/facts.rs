@@ -15,8 +15,8 @@ use crate::{
     facts::Facts,
     identity::{ApiKeyFault, ApiKeyRecord, Issuer, PresentedToken, TokenFault, TokenSource, VerifiedToken},
     limit::{Charge, Stage, StageOutcome, memory::MemoryLimits},
-    policy::{Snapshot, document::TokenSourceDocument, parse_duration},
-    time::Timestamp,
+    policy::{Snapshot, document::TokenSourceDocument},
+    time::{Timestamp, parse_duration},
 };
 
 /// One request and everything that is known about it.

@@ -17,7 +17,7 @@ use super::{
     schema,
     yaml::{self, Node, Value},
 };
-use crate::{corpus::Corpus, route::Router};
+use crate::{corpus::Corpus, route::Router, time::parse_duration};
 use routes::Definitions;
 
 /// Additions from the environment, used where the policy says `allow_env_overrides: true`.
@@ -296,23 +296,6 @@ impl<'d> Compiler<'d, '_, '_> {
             on_store_down: document.on_store_down.unwrap_or_default(),
         }
     }
-}
-
-/// A duration: a whole number and a unit, such as `30s`, `10m`, `1h`, `500ms`.
-pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
-    let expected = "expected a duration such as `500ms`, `30s`, `10m`, `1h` or `7d`";
-    let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(split);
-    let number: u64 = number.parse().map_err(|_| format!("`{text}` is not a duration; {expected}"))?;
-    let millis = match unit {
-        "ms" => 1,
-        "s" => 1_000,
-        "m" | "min" => 60_000,
-        "h" => 3_600_000,
-        "d" => 86_400_000,
-        _ => return Err(format!("`{text}` has no known unit; {expected}")),
-    };
-    Ok(Duration::from_millis(number.saturating_mul(millis)))
 }
 
 #[cfg(test)]

@@ -67,7 +67,7 @@ fn decide_all(policy: &Snapshot) -> Vec<Vec<Line>> {
         let mut lines = Vec::new();
         for step in case.steps() {
             if let Some(after) = &step.after {
-                now = now.plus(crate::policy::parse_duration(after).unwrap());
+                now = now.plus(parse_duration(after).unwrap());
             }
             let scene = scene(&document, case, &step);
             for _ in 0..step.repeat.unwrap_or(1) {
