@@ -331,11 +331,6 @@ impl Database {
         self.endpoints.get(reading.endpoint).map(|endpoint| &endpoint.pool)
     }
 
-    /// Whether a primary is in use, so that changes can be listened to.
-    pub fn has_primary(&self) -> bool {
-        self.primary.borrow().is_some()
-    }
-
     /// Tells which endpoint is the primary, whenever that changes.
     pub fn primaries(&self) -> watch::Receiver<Option<usize>> {
         self.primary.subscribe()

@@ -66,18 +66,25 @@ impl ClientIp {
 
     /// What counts as one client: IPv4 /32, IPv6 by the policy's prefix.
     pub fn client(&self) -> IpNet {
-        self.network(32, self.ipv6_prefix)
+        let prefix = if self.address.is_ipv4() { 32 } else { self.ipv6_prefix };
+        within(self.address.into(), prefix)
     }
 
-    /// The network around it: IPv4 /24, IPv6 /48.
+    /// The network around it; see [`around`].
     pub fn wider(&self) -> IpNet {
-        self.network(24, 48.min(self.ipv6_prefix))
+        around(self.client())
     }
+}
 
-    fn network(&self, v4: u8, v6: u8) -> IpNet {
-        let prefix = if self.address.is_ipv4() { v4 } else { v6 };
-        IpNet::new(self.address, prefix).map_or_else(|_| IpNet::from(self.address), |network| network.trunc())
-    }
+/// The network around an address, or around a network that is narrower: IPv4 /24, IPv6 /48. What logs, reports and limits on
+/// networks say in place of an address.
+pub fn around(network: IpNet) -> IpNet {
+    within(network, if network.addr().is_ipv4() { 24 } else { 48 })
+}
+
+/// The same network with no more than `prefix` bits.
+fn within(network: IpNet, prefix: u8) -> IpNet {
+    IpNet::new(network.addr(), network.prefix_len().min(prefix)).unwrap_or(network).trunc()
 }
 
 /// Finds the client's address, or `None` when Envoy told no peer.

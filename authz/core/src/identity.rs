@@ -49,8 +49,10 @@ pub enum PresentedFault {
     Request(RequestFault),
     /// A token and an API key together: which one counts must never be a guess.
     TwoIdentities,
-    /// The credential is oversized or not in the form of its scheme.
-    Malformed(TokenFault),
+    /// The token is oversized or not in the form of its scheme.
+    MalformedToken(TokenFault),
+    /// The API key is empty or oversized.
+    MalformedApiKey,
 }
 
 /// A token whose signature and claims were verified.
@@ -225,11 +227,9 @@ pub fn presented<'a>(
     match (presented_token(issuers, request, cors)?, api_key) {
         (Presented::Token(_), Some(_)) => Err(PresentedFault::TwoIdentities),
         (Presented::Token(token), None) if token.text.len() > MAX_TOKEN_BYTES => {
-            Err(PresentedFault::Malformed(TokenFault::Oversized))
+            Err(PresentedFault::MalformedToken(TokenFault::Oversized))
         }
-        (_, Some(key)) if key.is_empty() || key.len() > MAX_API_KEY_BYTES => {
-            Err(PresentedFault::Malformed(TokenFault::Malformed))
-        }
+        (_, Some(key)) if key.is_empty() || key.len() > MAX_API_KEY_BYTES => Err(PresentedFault::MalformedApiKey),
         (_, Some(key)) => Ok(Presented::ApiKey(key)),
         (presented, None) => Ok(presented),
     }
@@ -270,7 +270,7 @@ fn bearer<'a>(request: &'a RequestView, name: &str) -> Result<Option<&'a str>, P
     }
     let token = token.trim();
     if token.is_empty() || !token.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~+/=".contains(&b)) {
-        return Err(PresentedFault::Malformed(TokenFault::Malformed));
+        return Err(PresentedFault::MalformedToken(TokenFault::Malformed));
     }
     Ok(Some(token))
 }

@@ -109,6 +109,15 @@ fn clients_and_networks() {
     assert_eq!(ip("2001:db8:1:2:3::4").client().to_string(), "2001:db8:1:2::/64");
     assert_eq!(ip("2001:db8:1:2:3::4").wider().to_string(), "2001:db8:1::/48");
     assert_eq!(ip("::ffff:198.51.100.7").client(), ip("198.51.100.7").client());
+    // A network that is wide already stays as it is.
+    for (network, wide) in [
+        ("198.51.100.7/32", "198.51.100.0/24"),
+        ("198.51.0.0/16", "198.51.0.0/16"),
+        ("2001:db8:1:2::/64", "2001:db8:1::/48"),
+        ("2001:db8::/32", "2001:db8::/32"),
+    ] {
+        assert_eq!(around(network.parse().unwrap()).to_string(), wide);
+    }
 }
 
 proptest! {

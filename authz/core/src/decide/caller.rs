@@ -8,7 +8,9 @@ use crate::{
     decision::{Note, Refusal, Undecided},
     entitlement::{Entitlements, MemberRecord},
     facts::Facts,
-    identity::{self, ApiKeyFault, Identity, Presented, PresentedFault, PresentedToken, TokenFault, TokenSource},
+    identity::{
+        self, ApiKeyFault, ApiKeyRecord, Identity, Presented, PresentedFault, PresentedToken, TokenFault, TokenSource,
+    },
     request::RequestView,
     route::Route,
     time::Timestamp,
@@ -74,16 +76,19 @@ impl<F: Facts> Evaluation<'_, F> {
                 self.about.notes.push(Note::UncountedCookie);
                 Ok(Caller::anonymous())
             }
-            Ok(Presented::ApiKey(key)) => self.key_holder(key).await,
+            Ok(Presented::ApiKey(key)) => {
+                let looked_up = self.facts.api_key(key, self.now).await;
+                self.key_holder(looked_up)
+            }
             Ok(Presented::Token(token)) => self.member(route, token).await,
             Err(PresentedFault::Request(fault)) => Err(Refusal::Malformed(fault)),
             Err(PresentedFault::TwoIdentities) => Err(Refusal::TwoIdentities),
-            Err(PresentedFault::Malformed(fault)) => self.invalid_token(route, false, fault),
+            Err(PresentedFault::MalformedToken(fault)) => self.invalid_token(route, false, fault),
+            Err(PresentedFault::MalformedApiKey) => self.key_holder(Err(ApiKeyFault::Malformed)),
         }
     }
 
-    async fn key_holder(&mut self, key: &str) -> Result<Caller, Refusal> {
-        let looked_up = self.facts.api_key(key, self.now).await;
+    fn key_holder(&mut self, looked_up: Result<ApiKeyRecord, ApiKeyFault>) -> Result<Caller, Refusal> {
         match self.about.facts.api_key.insert(looked_up).clone() {
             Ok(key) => {
                 self.trace.note("identity", || format!("API key {}", key.id));

@@ -140,6 +140,21 @@ mod tests {
         assert!(matches!(decision.about.shadowed, Some(Refusal::RateLimited { .. })));
     }
 
+    /// By the route that was found, not by one of the same name: a wrong method on a shadow route is only recorded.
+    #[test]
+    fn noise_on_a_shadow_route_is_only_recorded() {
+        let policy = policy(&DEV.replace("  - name: search\n", "  - name: search\n    shadow: true\n"));
+        let mut facts = WrittenFacts::default();
+        let mut ask = |path: &str| play(&policy, &mut facts, &format!("path: {path}, method: PUT"), "203.0.113.1");
+        for _ in 0..100 {
+            assert!(ask("/api/docs-search").about.shadowed.is_none());
+        }
+        let recorded = ask("/api/docs-search");
+        assert_eq!(kind(&recorded), "method_not_allowed");
+        assert!(matches!(recorded.about.shadowed, Some(Refusal::RateLimited { .. })));
+        assert_eq!(kind(&ask("/api/docs-chat")), "rate_limited", "another route is not in shadow mode");
+    }
+
     #[test]
     fn the_policy_sets_the_rate_and_cannot_name_another_limit_like_it() {
         let policy = policy(&format!("{DEV}limiter: {{noise_rate: 6/min}}\n"));

@@ -186,6 +186,11 @@ fn identity_is_never_guessed() {
     assert_eq!(outcome(twice, ""), "400 malformed_request");
     assert_eq!(outcome("path: /search", "api_key: ada"), "allow member+public");
     assert_eq!(outcome("path: /search", "api_key: unknown"), "401 invalid_api_key");
+    for key in ["", &"k".repeat(identity::MAX_API_KEY_BYTES + 1)] {
+        let refused = ask(&format!("path: /search, headers: {{x-api-key: '{key}'}}"), "");
+        assert_eq!(in_words(&refused), "401 invalid_api_key", "{} bytes", key.len());
+        assert_eq!(refused.about.facts.api_key, Some(Err(ApiKeyFault::Malformed)));
+    }
     assert_eq!(outcome("path: /search, headers: {authorization: 'Bearer '}", ""), "401 invalid_token");
     assert_eq!(outcome("path: /search, headers: {authorization: Basic dTpw}", ""), "allow public");
     let oversized = "a".repeat(identity::MAX_TOKEN_BYTES + 1);

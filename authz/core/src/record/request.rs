@@ -2,12 +2,12 @@
 
 use std::net::IpAddr;
 
-use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::MAX_BYTES;
 use crate::{
+    client_ip,
     identity::TokenSource,
     policy::Snapshot,
     request::{Malformed, RawRequest, RequestFault, RequestView},
@@ -185,8 +185,7 @@ fn redact(address: IpAddr, addresses: RedactedAddresses) -> String {
     if addresses == RedactedAddresses::Full {
         return address.to_string();
     }
-    let prefix = if address.is_ipv4() { 24 } else { 48 };
-    IpNet::new(address, prefix).map_or_else(|_| "0.0.0.0".to_owned(), |network| network.trunc().addr().to_string())
+    client_ip::around(address.into()).addr().to_string()
 }
 
 fn redact_list(text: &str, addresses: RedactedAddresses) -> String {
@@ -194,7 +193,7 @@ fn redact_list(text: &str, addresses: RedactedAddresses) -> String {
         return text.to_owned();
     }
     let entries = text.split(',').map(|entry| {
-        crate::client_ip::parse_entry(entry).map_or_else(|| "unknown".to_owned(), |address| redact(address, addresses))
+        client_ip::parse_entry(entry).map_or_else(|| "unknown".to_owned(), |address| redact(address, addresses))
     });
     entries.collect::<Vec<_>>().join(", ")
 }

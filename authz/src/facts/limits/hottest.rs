@@ -3,13 +3,12 @@
 //! A space-saving sketch over every seventh charge: counts are estimates, and a key that makes up more than one part in
 //! a hundred of what is counted is always among them.
 
-use std::{
-    net::IpAddr,
-    sync::atomic::{AtomicU64, Ordering},
-};
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use authz_core::limit::{Charge, LimitKeyPart, LimitState};
-use ipnet::IpNet;
+use authz_core::{
+    client_ip::around,
+    limit::{Charge, LimitKeyPart, LimitState},
+};
 use parking_lot::Mutex;
 use serde::Serialize;
 
@@ -110,12 +109,7 @@ fn masked(charge: &Charge, hash: u64) -> String {
 
 /// The network around an address, wide enough that it names nobody.
 fn network(text: &str) -> String {
-    let Ok(network) = text.parse::<IpNet>() else { return "unknown address".to_owned() };
-    let widest = if matches!(network.addr(), IpAddr::V4(_)) { 24 } else { 48 };
-    match IpNet::new(network.addr(), network.prefix_len().min(widest)) {
-        Ok(wide) => wide.trunc().to_string(),
-        Err(_) => "unknown address".to_owned(),
-    }
+    text.parse().map_or_else(|_| "unknown address".to_owned(), |network| around(network).to_string())
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use authz_core::limit::Charge;
+use authz_core::{client_ip::around, limit::Charge};
 use aws_lc_rs::hmac::{HMAC_SHA256, Key, sign};
 use ipnet::IpNet;
 
@@ -26,13 +26,12 @@ pub(super) fn shared_key(charge: &Charge, secret: &Secret) -> String {
     let counted = charge.key.0.get(name.len() + 1..).unwrap_or_default();
     let network = counted.strip_prefix("ip=").and_then(|rest| {
         let network: IpNet = rest.split('|').next()?.parse().ok()?;
-        let bits = if network.addr().is_ipv4() { 24 } else { 48 };
-        IpNet::new(network.addr(), network.prefix_len().min(bits)).ok()
+        Some(around(network))
     });
     let mut text = String::with_capacity(96);
     text.push_str("docsgate:{");
     match network {
-        Some(network) => digest(&mut text, secret, network.trunc().to_string().as_bytes(), 8),
+        Some(network) => digest(&mut text, secret, network.to_string().as_bytes(), 8),
         None => digest(&mut text, secret, counted.as_bytes(), 8),
     }
     text.push_str("}:");

@@ -164,7 +164,5 @@ fn the_log_of_the_fixed_list_replays_to_the_same_decisions() {
     an empty bearer: now 200 news+public
     a token that is not text: Undetermined
     an oversized token: Undetermined
-    an empty API key: Undetermined
-    an oversized API key: Undetermined
     ");
 }
