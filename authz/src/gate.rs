@@ -262,3 +262,6 @@ fn log(decision: &Decision, id: &str, took: Duration) {
         );
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,21 +1,19 @@
 //! The client's address behind a real nginx, configured as ingress controllers configure theirs.
 
 use std::{
-    fs,
     io::{Read, Write},
-    net::{IpAddr, TcpListener, TcpStream},
+    net::{IpAddr, TcpStream},
     path::Path,
-    sync::atomic::{AtomicU16, Ordering},
     time::Duration,
 };
 
-use docsgate_harness::{
-    process::{Launch, Process},
-    system_tool::system_tool,
-};
+use docsgate_harness::{process::Process, system_tool::system_tool};
 use reqwest::blocking::Client;
 
-use crate::gate::{Gate, Wanted, eventually, header, ok};
+use crate::{
+    gate::{Gate, Wanted, eventually, header, ok},
+    server::on_a_free_port,
+};
 
 /// Everything with which a client could try to move its address.
 const FORGED: [(&str, &str); 7] = [
@@ -40,16 +38,9 @@ impl Ingress {
         let folder = gate.folder.path();
         let upstream = gate.stack.envoy.listen;
         let real_ip = if listen.is_empty() { "" } else { "set_real_ip_from 127.0.0.1; real_ip_header proxy_protocol;" };
-        // nginx cannot be asked for a free port, and one that finds its port taken tries for seconds: look first.
-        static NEXT: AtomicU16 = AtomicU16::new(0);
-        let seed = u16::try_from(std::process::id() % 11_000).unwrap();
-        for _ in 0..50 {
-            let port = 20_000 + (seed + NEXT.fetch_add(1, Ordering::Relaxed)) % 12_000;
-            if TcpListener::bind(("127.0.0.1", port)).is_err() {
-                continue;
-            }
+        let config = |port: u16| {
             let name = |what: &str| folder.join(format!("nginx-{port}-{what}")).display().to_string();
-            let config = format!(
+            format!(
                 "daemon off; master_process off; pid {pid}; error_log stderr info;
                  events {{ worker_connections 64; }}
                  http {{
@@ -75,23 +66,12 @@ impl Ingress {
                 fastcgi = name("fastcgi"),
                 uwsgi = name("uwsgi"),
                 scgi = name("scgi"),
-            );
-            let file = name("conf");
-            fs::write(&file, config).unwrap();
-            let launch = Launch::new("nginx", nginx, folder.join("nginx.log")).args([
-                "-p",
-                &folder.display().to_string(),
-                "-c",
-                &file,
-            ]);
-            let process = launch.spawn().unwrap();
-            let listening =
-                process.until("nginx", Duration::from_secs(10), || TcpStream::connect(("127.0.0.1", port)).ok());
-            if listening.is_ok() && process.exited().is_none() {
-                return Self { _process: process, port };
-            }
-        }
-        panic!("nginx found no free port");
+            )
+        };
+        let own = folder.display().to_string();
+        let arguments = |file: &str| vec!["-p".to_owned(), own.clone(), "-c".to_owned(), file.to_owned()];
+        let (process, port) = on_a_free_port(nginx, folder, config, arguments);
+        Self { _process: process, port }
     }
 
     fn url(&self) -> String {

@@ -7,6 +7,7 @@
 mod argocd;
 mod backend;
 mod gate;
+mod server;
 mod tracing;
 mod wire;
 
@@ -35,6 +36,7 @@ mod policy;
 mod portal;
 mod problems;
 mod protocol;
+mod proxies;
 mod release;
 mod runbooks;
 mod shared_limits;

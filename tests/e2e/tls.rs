@@ -2,9 +2,11 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use docsgate_harness::authz::Authz;
 use docsgate_harness::envoy::{self, Envoy};
+use docsgate_harness::system_tool::system_tool;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use serde_json::{Value, json};
 
@@ -144,4 +146,52 @@ fn envoy_asks_over_mtls_and_certificates_change_without_a_restart() {
     assert_eq!(get(&envoy).status(), 200, "the connection of before goes on");
     first.issue(folder.path(), "envoy.internal");
     problem(get(&start("too-late")), 503, "gateway_unavailable");
+}
+
+#[test]
+fn the_http_front_end_is_asked_over_mtls() {
+    let Some(curl) = system_tool("curl") else { return };
+    let mut gate = Gate::with(Wanted { backend: Some(Backend::start(&[]).address), ..Wanted::default() });
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    let (own, foreign) = (Authority::new("own"), Authority::new("foreign"));
+    own.issue(folder.path(), "authz.internal");
+    own.issue(folder.path(), "proxy.internal");
+    foreign.issue(folder.path(), "stranger.internal");
+    own.publish(folder.path().join("ca.pem"));
+
+    gate.stack.authz.process.kill();
+    let options = &mut gate.stack.authz_options;
+    for (flag, value) in [
+        ("--http-listen", "0.0.0.0:0"),
+        ("--http-profile", "caddy"),
+        ("--tls-cert-file", &at("authz.internal.pem")),
+        ("--tls-key-file", &at("authz.internal.key")),
+        ("--tls-client-ca-file", &at("ca.pem")),
+    ] {
+        options.extra.extend([flag.to_owned(), value.to_owned()]);
+    }
+    gate.stack.authz = Authz::start(options).unwrap();
+    let ready: Value = serde_json::from_slice(&fs::read(options.folder.join("authz.ready")).unwrap()).unwrap();
+    let port = ready["listeners"]["http"].as_str().unwrap().rsplit_once(':').unwrap().1.to_owned();
+
+    let ask = |certificate: &[String]| {
+        let mut command = Command::new(&curl);
+        command.args(["--silent", "--show-error", "--max-time", "20", "--cacert", &at("ca.pem")]);
+        command.args(["--connect-to", &format!("authz.internal:443:127.0.0.1:{port}"), "--output", "/dev/null"]);
+        for line in ["Method: GET", "Host: docs.example.org", "Uri: /echo", "For: 192.0.2.7"] {
+            command.args(["--header", &format!("X-Forwarded-{line}")]);
+        }
+        let output = command.args(certificate).args(["--write-out", "%{http_code}", "https://authz.internal/check"]);
+        String::from_utf8(output.output().unwrap().stdout).unwrap()
+    };
+    let pair = |name: &str| {
+        [("--cert", "pem"), ("--key", "key")]
+            .map(|(flag, kind)| [flag.to_owned(), at(&format!("{name}.{kind}"))])
+            .concat()
+    };
+    assert_eq!(ask(&pair("proxy.internal")), "200");
+    // No answer at all: not even a refusal.
+    assert_eq!(ask(&pair("stranger.internal")), "000");
+    assert_eq!(ask(&[]), "000");
 }

@@ -3,9 +3,9 @@
 //!
 //! | profile | the original request | a reply that the client must see |
 //! | --- | --- | --- |
-//! | `nginx` | `X-Original-Method`, `X-Original-URL`, `X-Real-IP` | 401 as it is; all others as 403, with the status in `X-Docsgate-Status` and the body in `X-Docsgate-Problem` |
-//! | `traefik`, `caddy` | `X-Forwarded-Method`, `-Host`, `-Uri`, the last of `-For` | as it is; a 2xx, which would let the request pass, as 403 with `X-Docsgate-Status` |
-//! | `envoy` | the request itself, the last but one or last of `X-Forwarded-For` | as it is |
+//! | `nginx` | `X-Original-Method`, `X-Original-URL`, `X-Real-IP`, `X-Request-Id` | 401 as it is; all others as 403, with the status in `X-Docsgate-Status` and the body in `X-Docsgate-Problem` |
+//! | `traefik`, `caddy` | `X-Forwarded-Method`, `-Host`, `-Uri`, the last entry of `-For`; the request id is the gate's own | as it is; a 2xx, which would let the request pass, as 403 with `X-Docsgate-Status` |
+//! | `envoy` | the request itself, `X-Docsgate-Peer`, `X-Request-Id` | as it is |
 
 use std::net::IpAddr;
 
@@ -90,8 +90,8 @@ impl Profile {
                 let (host, path) = split(said("x-original-url")?).ok_or(RequestFault::Undescribed("x-original-url"))?;
                 let peer = parse_entry(said("x-real-ip")?);
                 let own = ["x-original-method", "x-original-url", "x-real-ip", "x-request-id"];
-                let method = said("x-original-method")?.to_owned();
-                Ok(Original { id: fresh_id(), method, host, path, headers: lines(call.headers, &own, peer), peer })
+                let (id, method) = (said("x-request-id")?.to_owned(), said("x-original-method")?.to_owned());
+                Ok(Original { id, method, host, path, headers: lines(call.headers, &own, peer), peer })
             }
             Self::Traefik | Self::Caddy => {
                 let own = ["x-forwarded-method", "x-forwarded-uri", "x-forwarded-host", "x-request-id"];
@@ -100,7 +100,10 @@ impl Profile {
                 let peer = last_forwarded_for(call.headers);
                 Ok(Original { id: fresh_id(), method, host, path, headers: lines(call.headers, &own, peer), peer })
             }
-            Self::Envoy => itself(call, single(call.headers, "x-request-id").unwrap_or_default().to_owned()),
+            Self::Envoy => {
+                let (id, peer) = (said("x-request-id")?.to_owned(), parse_entry(said("x-docsgate-peer")?));
+                itself(call, id, peer)
+            }
         }
     }
 
@@ -109,7 +112,7 @@ impl Profile {
     /// # Errors
     /// [`RequestFault::Undescribed`] when it has no host.
     pub fn handed_on(call: Call<'_>) -> Result<Original, RequestFault> {
-        itself(call, fresh_id())
+        itself(call, fresh_id(), last_forwarded_for(call.headers))
     }
 
     /// The answer in the form that this proxy carries.
@@ -118,7 +121,7 @@ impl Profile {
             Answer::Forward(forward) => self.forward(&forward),
             Answer::Reply(reply) => self.reply(reply),
         };
-        if self != Self::Envoy {
+        if matches!(self, Self::Traefik | Self::Caddy) {
             // The id is ours: the proxy sets it on the request to the backend, which holds it against the grant.
             response.line("x-request-id", id);
         }
@@ -198,13 +201,13 @@ impl Response {
     }
 }
 
-/// The request as it came, its peer the last that was written into `X-Forwarded-For`.
-fn itself(call: Call<'_>, id: String) -> Result<Original, RequestFault> {
+/// The request as it came.
+fn itself(call: Call<'_>, id: String, peer: Option<IpAddr>) -> Result<Original, RequestFault> {
     let host = single(call.headers, "host").ok_or(RequestFault::Undescribed("host"))?.to_owned();
     let path = call.uri.path_and_query().map_or("/", |target| target.as_str()).to_owned();
-    let peer = last_forwarded_for(call.headers);
     let method = call.method.as_str().to_owned();
-    Ok(Original { id, method, host, path, headers: lines(call.headers, &["x-request-id"], peer), peer })
+    let own = ["x-request-id", "x-docsgate-peer"];
+    Ok(Original { id, method, host, path, headers: lines(call.headers, &own, peer), peer })
 }
 
 /// Ids of requests through proxies that have none of their own, or pass the client's on.

@@ -16,6 +16,7 @@ pub const REPORT: &str = "DOCSGATE_MISSING_TOOLS";
 
 /// Debian's package for each program that tests ask for: the one list, which `.ci/run` installs as well.
 pub const PACKAGES: &[(&str, &str)] = &[
+    ("caddy", "caddy"),
     ("chromium", "chromium"),
     ("curl", "curl"),
     ("nginx", "nginx-light"),

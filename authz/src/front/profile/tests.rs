@@ -30,10 +30,11 @@ fn header_of<'a>(original: &'a Original, name: &str) -> Option<&'a [u8]> {
 }
 
 /// What each profile believes, and everything with which a client could try to be somebody or somewhere else.
-const NGINX: [(&str, &str); 3] = [
+const NGINX: [(&str, &str); 4] = [
     ("x-original-method", "POST"),
     ("x-original-url", "https://docs.example.org:8443/api/docs-chat?q=%2F"),
     ("x-real-ip", "192.0.2.7"),
+    ("x-request-id", "1f2e"),
 ];
 const FORWARDED: [(&str, &str); 4] = [
     ("x-forwarded-method", "POST"),
@@ -51,7 +52,7 @@ fn each_profile_believes_its_own_headers_and_no_others() {
     ] {
         let forged: Vec<(&'static str, &str)> = others
             .iter()
-            .filter(|(name, _)| *name != "x-forwarded-for")
+            .filter(|(name, _)| !["x-forwarded-for", "x-request-id"].contains(name))
             .map(|(name, _)| (*name, "https://evil.example/healthz"))
             .collect();
         let asked = original(profile, "/check", &[own, &forged].concat()).unwrap();
@@ -89,14 +90,20 @@ fn the_proxys_own_entry_is_the_peer_and_no_part_of_the_chain() {
 }
 
 #[test]
-fn ids_are_the_gates_own_except_envoys() {
-    let id = ("x-request-id", "of-the-client");
-    for (profile, own) in [(Profile::Nginx, NGINX.as_slice()), (Profile::Caddy, FORWARDED.as_slice())] {
-        let asked = original(profile, "/check", &[own, &[id]].concat()).unwrap();
+fn ids_are_the_gates_own_where_the_proxy_makes_none() {
+    let id = ("x-request-id", "1f2e");
+    for profile in [Profile::Traefik, Profile::Caddy] {
+        let asked = original(profile, "/check", &[FORWARDED.as_slice(), &[id]].concat()).unwrap();
         assert!(Uuid::parse_str(&asked.id).is_ok() && header_of(&asked, "x-request-id").is_none());
+        assert_eq!(profile.response(reply(403), &asked.id).headers["x-request-id"], asked.id);
     }
-    let asked = original(Profile::Envoy, "/a?b", &[("host", "docs.example.org"), id]).unwrap();
-    assert_eq!((asked.raw().id, asked.raw().host, asked.raw().path), ("of-the-client", "docs.example.org", "/a?b"));
+    assert_eq!(original(Profile::Nginx, "/check", &NGINX).unwrap().id, "1f2e");
+    let lines = [("host", "docs.example.org"), ("x-docsgate-peer", "192.0.2.7"), id];
+    let asked = original(Profile::Envoy, "/a?b", &lines).unwrap();
+    assert_eq!((asked.raw().id, asked.raw().host, asked.raw().path), ("1f2e", "docs.example.org", "/a?b"));
+    assert_eq!((asked.peer, header_of(&asked, "x-docsgate-peer")), (Some("192.0.2.7".parse().unwrap()), None));
+    let fault = original(Profile::Envoy, "/a?b", &[lines[0], id]).unwrap_err();
+    assert_eq!(fault, RequestFault::Undescribed("x-docsgate-peer"));
 }
 
 fn reply(status: u16) -> Answer {
@@ -151,7 +158,7 @@ fn a_yes_carries_the_grant_and_tells_envoy_what_to_remove() {
     );
     assert_eq!(response.headers[ENVOY_REMOVES], "cookie,x-docsgate-member");
     assert!(!response.headers.contains_key("x-request-id"));
-    assert_eq!(Profile::Nginx.response(forward(), "id").headers["x-request-id"], "id");
+    assert_eq!(Profile::Caddy.response(forward(), "id").headers["x-request-id"], "id");
 }
 
 proptest! {
