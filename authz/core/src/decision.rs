@@ -274,6 +274,10 @@ impl Refusal {
     /// What the client can do, without any internal detail.
     pub fn detail(&self) -> String {
         match self {
+            // What the proxy in front got wrong is for its operators, who have it in the log.
+            Self::Malformed(RequestFault::NoHttp | RequestFault::Undescribed(_)) => {
+                "The request could not be understood.".to_owned()
+            }
             Self::Malformed(fault) => format!("The request was refused: {fault}."),
             Self::MalformedOrigin => "Send exactly one Origin header of the form scheme://host[:port].".into(),
             Self::MalformedPreflight => "Ask for one method and a list of header names.".into(),

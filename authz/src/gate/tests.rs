@@ -45,7 +45,7 @@ fn request<'a>(method: &'a str, path: &'a str, headers: &[(&'a str, &'a str)]) -
 #[tokio::test]
 async fn it_answers_without_a_front_end() {
     let folder = tempfile::tempdir().unwrap();
-    let gate = build(folder.path(), &["--decision-log", "off"]).unwrap();
+    let gate = build(folder.path(), &[]).unwrap();
     gate.readiness().unwrap();
 
     let asked = request("GET", "/search?q=a", &[("origin", "https://docs.example.org"), ("cookie", "a=b")]);
