@@ -33,7 +33,7 @@ pub(crate) fn on_a_free_port(
         let log = folder.join(format!("{name}-{port}.log"));
         let launch = Launch::new(&name, program, log.clone())
             .args(arguments(&file.display().to_string()))
-            .env("HOME", &folder.display().to_string());
+            .env("HOME", folder.display().to_string());
         let process = launch.spawn().unwrap();
         let listening = process.until(&name, Duration::from_secs(20), || TcpStream::connect(("127.0.0.1", port)).ok());
         if listening.is_ok() && process.exited().is_none() {
