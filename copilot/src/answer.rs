@@ -4,6 +4,7 @@ mod atom;
 pub mod chat;
 mod compose;
 pub mod confidence;
+mod parts;
 mod render;
 pub mod respond;
 pub mod sentences;

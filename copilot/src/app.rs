@@ -15,7 +15,7 @@ use crate::{
     index::reader::LoadedIndex,
     metrics::Metrics,
     problem::Problem,
-    search::{Synonyms, Tuning},
+    search,
     unanswered::Unanswered,
 };
 
@@ -30,10 +30,8 @@ pub struct Shared {
     pub live: LiveIndexes,
     /// Who may read what.
     pub guard: Guard,
-    /// Synonyms of the operator's.
-    pub synonyms: Synonyms,
-    /// Numbers of the ranking.
-    pub tuning: Tuning,
+    /// How sections are ranked.
+    pub ranking: search::Settings,
     /// How questions are answered.
     pub answering: answer::Settings,
     /// Counters and durations.

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     index::{language::Language, reader::LoadedIndex, writer},
-    search::{self, Synonyms, Tuning},
+    search::{self, Scope, Tuning},
 };
 use measures::Measures;
 use sets::TestSet;
@@ -24,7 +24,7 @@ pub const DEPTH: usize = 1000;
 pub struct Run {
     /// Name of the set.
     pub set: String,
-    /// What the ranking was made with.
+    /// Numbers of the ranking.
     pub tuning: Tuning,
     /// Measures by query.
     pub queries: BTreeMap<String, Measures>,
@@ -45,14 +45,15 @@ pub fn index(set: &TestSet, language: Language) -> anyhow::Result<Arc<LoadedInde
 ///
 /// # Errors
 /// When the index cannot be read.
-pub fn run(set: &TestSet, index: &Arc<LoadedIndex>, synonyms: &Synonyms, tuning: &Tuning) -> anyhow::Result<Run> {
+pub fn run(set: &TestSet, index: &Arc<LoadedIndex>, settings: &search::Settings) -> anyhow::Result<Run> {
     let indexes = [Arc::clone(index)];
     let mut queries = BTreeMap::new();
     for (id, text) in &set.queries {
         let Some(relevant) = set.judgements.get(id) else { continue };
         let query = search::Query::parse(text, index.lexicon.language);
         let (intent, mut budget) = (search::Intent::of(text, &query), search::Budget::default());
-        let ranking = search::rank::rank(&indexes, &query, intent, synonyms, tuning, &mut budget)?;
+        let scope = Scope { indexes: &indexes, query: &query, intent, settings };
+        let ranking = search::rank::rank(&scope, &mut budget)?;
         let mut ids: Vec<String> = Vec::new();
         for scored in ranking.scored.iter().take(DEPTH) {
             let id = set.id_of(index, scored.doc)?;
@@ -63,5 +64,5 @@ pub fn run(set: &TestSet, index: &Arc<LoadedIndex>, synonyms: &Synonyms, tuning:
         }
         queries.insert(id.clone(), Measures::of(&ids, relevant));
     }
-    Ok(Run { set: set.name.clone(), tuning: tuning.clone(), queries })
+    Ok(Run { set: set.name.clone(), tuning: settings.tuning.clone(), queries })
 }

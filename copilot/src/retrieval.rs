@@ -120,7 +120,7 @@ pub async fn search(
                 section: parameters.section.as_deref(),
                 snippets: true,
             };
-            let results = search::search(&indexes, &request, &app.synonyms, &app.tuning)?;
+            let results = search::search(&indexes, &request, &app.ranking)?;
             if let (0, Some(best)) = (results.total, indexes.first()) {
                 app.unanswered.note(&best.corpus, Kind::Search, &parameters.text, now());
             }
@@ -220,7 +220,7 @@ pub async fn answer(app: &App, admitted: &Admitted, question: &Question) -> Resu
     let provenance = Provenance::of(&indexes, &admitted.id);
     let outcome = app
         .work(search::budget::memory(&indexes, &text), move |app| {
-            answer::answer(&indexes, &text, &app.synonyms, &app.tuning, &app.answering)
+            answer::answer(&indexes, &text, &app.ranking, &app.answering)
         })
         .await?
         .map_err(|error| {

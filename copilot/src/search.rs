@@ -5,16 +5,20 @@ pub mod correct;
 pub mod evidence;
 pub mod expand;
 pub mod intent;
+mod order;
 pub mod plan;
 mod prior;
 pub mod query;
 pub mod rank;
+pub mod ranking;
+pub mod scope;
+pub mod settings;
 pub mod snippet;
+pub mod synonyms;
+pub mod term;
 pub mod tuning;
 
 use std::{collections::HashMap, sync::Arc};
-
-use serde::Serialize;
 
 use crate::index::{
     chunk::Chunk,
@@ -25,11 +29,11 @@ pub use budget::{Budget, Work};
 pub use evidence::Evidence;
 pub use intent::Intent;
 pub use query::{MAX_QUERY_BYTES, Query};
-pub use rank::{Ranking, Scored};
+pub use ranking::{Correction, Matchers, Ranking, Scored};
+pub use scope::Scope;
+pub use settings::Settings;
+pub use synonyms::Synonyms;
 pub use tuning::Tuning;
-
-/// Words that mean the same, given by the operator.
-pub use expand::Synonyms;
 
 /// What to search for and which part of the ranking to return.
 #[derive(Debug, Clone)]
@@ -65,15 +69,6 @@ pub struct Hit {
     pub doc: tantivy::DocId,
 }
 
-/// A word of the query that no document holds, and what was searched instead.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Correction {
-    /// As typed.
-    pub from: String,
-    /// As found in the documents.
-    pub to: String,
-}
-
 /// The outcome of a search.
 #[derive(Debug, Clone)]
 pub struct SearchResults {
@@ -86,7 +81,7 @@ pub struct SearchResults {
     /// How well the first hit carries the question.
     pub evidence: Evidence,
     /// The words that were looked for, for highlighting and quoting.
-    pub matchers: rank::Matchers,
+    pub matchers: Matchers,
     /// Something that was asked for was left out, because the work would have been too much.
     pub truncated: bool,
     /// What was done.
@@ -102,14 +97,14 @@ pub struct SearchResults {
 pub fn search(
     indexes: &[Arc<LoadedIndex>],
     request: &Request<'_>,
-    synonyms: &Synonyms,
-    tuning: &Tuning,
+    settings: &Settings,
 ) -> Result<SearchResults, OpenFault> {
     let query = Query::parse(request.text, indexes.first().map(|index| index.lexicon.language).unwrap_or_default());
     let intent = Intent::of(request.text, &query);
+    let scope = Scope { indexes, query: &query, intent, settings };
     let mut budget = Budget::default();
-    let ranking = rank::rank(indexes, &query, intent, synonyms, tuning, &mut budget)?;
-    let evidence = Evidence::gather(indexes, &query, &ranking, tuning.k1);
+    let ranking = rank::rank(&scope, &mut budget)?;
+    let evidence = Evidence::gather(&scope, &ranking);
     let allowed: Vec<Option<u64>> =
         indexes.iter().map(|index| request.section.map(|name| index.lexicon.section(Some(name)))).collect();
     let mut of_page: HashMap<(usize, u32), usize> = HashMap::new();

@@ -20,7 +20,7 @@ use crate::{
     grant_guard::Guard,
     metrics::Metrics,
     rpc,
-    search::{Synonyms, Tuning},
+    search::{self, Synonyms, Tuning},
     unanswered::Unanswered,
 };
 
@@ -119,8 +119,7 @@ fn build(settings: Settings) -> anyhow::Result<App> {
     Ok(App::new(Shared {
         live: LiveIndexes::new(settings.corpora.iter().map(|source| source.corpus.clone())),
         guard: settings.guard,
-        synonyms: settings.synonyms,
-        tuning: Tuning::default(),
+        ranking: search::Settings { synonyms: settings.synonyms, tuning: Tuning::default() },
         answering: answer::Settings { confidence: settings.confidence, ..answer::Settings::default() },
         metrics: Metrics::default(),
         traces,

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use copilot::corpus::artifact;
 use copilot::index::reader::LoadedIndex;
-use copilot::search::{self, Request, Synonyms, Tuning};
+use copilot::search::{self, Request, Settings};
 use docsgate_harness::process::Launch;
 use docsgate_harness::{http, paths, ready};
 use serde_json::Value;
@@ -141,7 +141,7 @@ fn queries(name: &str, index: &[Arc<LoadedIndex>; 1], questions: &[String]) -> R
         for text in questions {
             let request = Request { text, limit: 10, offset: 0, per_page: 3, section: None, snippets: true };
             let started = Instant::now();
-            let found = search::search(index, &request, &Synonyms::default(), &Tuning::default())?;
+            let found = search::search(index, &request, &Settings::default())?;
             if round > 0 {
                 times.push(started.elapsed());
             }

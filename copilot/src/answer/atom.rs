@@ -10,7 +10,7 @@ use crate::{
         chunk::Chunk,
         language::Language,
     },
-    search::{rank::Matchers, snippet},
+    search::{Matchers, snippet},
 };
 
 /// Longest paragraph that is quoted whole, in bytes.

@@ -3,13 +3,13 @@
 use std::collections::{HashMap, HashSet};
 
 use super::{
-    AnswerBlock, Citation, Kind,
     atom::{self, Atom, Form},
-    render::{self, Part},
+    parts::{Composed, Part, Source},
+    render,
 };
 use crate::{
     index::{block::Block, chunk::Chunk, language::Language},
-    search::{Hit, Intent, rank::Matchers},
+    search::{Intent, Matchers, snippet},
 };
 
 /// Most blocks of an answer.
@@ -80,206 +80,246 @@ impl Default for Choice {
     }
 }
 
-/// A section that may be quoted.
-#[derive(Debug)]
-pub(super) struct Source {
-    pub(super) hit: Hit,
-    /// Its worth, 1 for the best.
-    pub(super) weight: f32,
-}
-
 /// What is known of the question.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Asked<'a> {
+pub(super) struct AnalysedQuestion<'a> {
     pub(super) text: &'a str,
     pub(super) intent: Intent,
     pub(super) matchers: &'a Matchers,
     pub(super) language: Language,
 }
 
-/// What was put together.
-#[derive(Debug, Default)]
-pub(super) struct Composed {
-    pub(super) markdown: String,
-    pub(super) blocks: Vec<AnswerBlock>,
-    pub(super) citations: Vec<Citation>,
-    /// Share of the question's information that the best piece carries with its headings.
-    pub(super) best: f32,
-    /// Share that all pieces carry together, with their headings.
-    pub(super) covered: f32,
+/// Words of the question with their information.
+type Words = HashMap<String, f32>;
+
+/// A piece that may be chosen.
+struct Candidate {
+    atom: Atom,
+    /// What it is worth in the answer.
+    value: f32,
+    /// Share of the question's information that it carries with its headings.
+    carried: f32,
 }
 
 /// Puts an answer together.
-pub(super) fn compose(sources: &[Source], asked: Asked<'_>, choice: &Choice) -> Composed {
-    let whole: f32 = asked.matchers.total;
-    let mut candidates: Vec<(Atom, f32, f32)> = Vec::new();
-    let mut firsts: Vec<usize> = Vec::new();
-    for (section, source) in sources.iter().enumerate() {
-        let first = candidates.len();
-        firsts.push(first);
-        let headings = heading_words(&source.hit.chunk, asked);
-        let atoms = atom::atoms(section, &source.hit.chunk, asked.matchers, asked.language);
-        let mut together = headings.clone();
-        let all = atoms.iter().flat_map(|atom| &atom.words);
-        more(&mut together, all.map(|(word, information)| (word.clone(), *information)));
-        let together: f32 = together.values().sum();
-        for (order, atom) in atoms.into_iter().enumerate() {
-            let own: f32 = atom.words.values().sum();
-            let above: f32 = headings
-                .iter()
-                .map(|(word, information)| (information - atom.words.get(word).copied().unwrap_or(0.0)).max(0.0))
-                .sum();
-            let shows = asked.intent == Intent::HowTo && matches!(atom.form, Form::Code | Form::Steps);
-            let share = if shows { choice.how_to_section } else { choice.section };
-            let carried = own + choice.heading * above + share * (together - own - above).max(0.0);
-            let value =
-                carried * source.weight.powf(choice.rank) * factor(&atom, order, &source.hit.chunk, asked, choice);
-            candidates.push((atom, value, if whole > 0.0 { (own + above) / whole } else { 0.0 }));
-        }
-    }
-    // The most valued first; of equals, the one that stands first.
-    let mut order: Vec<usize> =
-        (0..candidates.len()).filter(|at| candidates.get(*at).is_some_and(|(atom, ..)| !atom.announces)).collect();
-    let value = |at: usize| candidates.get(at).map_or(0.0, |(_, value, _)| *value);
-    order.sort_by(|a, b| value(*b).total_cmp(&value(*a)));
-    let mut chosen: Vec<usize> = Vec::new();
-    let mut refused = 0;
-    let mut said: HashMap<String, f32> = HashMap::new();
-    let mut cut: HashMap<usize, usize> = HashMap::new();
-    let mut first_value = 0.0_f32;
-    let mut best = 0.0_f32;
-    for at in order {
-        let Some((atom, value, carried)) = candidates.get(at).filter(|_| !chosen.contains(&at)) else { continue };
-        if *value <= 0.0 || *value < choice.least * first_value || refused > MOST_REFUSED {
-            break;
-        }
-        let mut with = chosen.clone();
-        with.push(at);
-        if let Some(needed) = atom.needs.and_then(|needs| firsts.get(atom.section).map(|first| first + needs))
-            && !with.contains(&needed)
-        {
-            with.push(needed);
-        }
-        let repeats = chosen.iter().filter_map(|taken| candidates.get(*taken)).any(|(taken, ..)| same(taken, atom));
-        let lines = if repeats { None } else { fits(&candidates, &with, at, &cut, sources) };
-        let Some(lines) = lines else {
-            refused += 1;
-            continue;
-        };
-        if let Some(lines) = lines {
-            cut.insert(at, lines);
-        }
-        if chosen.is_empty() {
-            (first_value, best) = (*value, *carried);
-        }
-        more(&mut said, atom.words.iter().map(|(word, information)| (word.clone(), *information)));
-        chosen = with;
-    }
-    let parts = parts(&candidates, &chosen, &cut);
+pub(super) fn compose(sources: &[Source], question: AnalysedQuestion<'_>, choice: &Choice) -> Composed {
+    let mut selection = Selection::of(sources, question, choice);
+    let (best, mut covered) = selection.choose(choice.least);
+    let parts = selection.parts(&selection.chosen, &selection.cut);
     let mut composed = render::render(&parts, sources);
     for source in parts.iter().filter_map(|part| sources.get(part.section)) {
-        more(&mut said, heading_words(&source.hit.chunk, asked));
+        add_words(&mut covered, heading_words(&source.hit.chunk, question));
     }
     composed.best = best.min(1.0);
-    composed.covered = if whole > 0.0 { (said.values().sum::<f32>() / whole).min(1.0) } else { 0.0 };
+    let whole = question.matchers.total;
+    composed.covered = if whole > 0.0 { (covered.values().sum::<f32>() / whole).min(1.0) } else { 0.0 };
     composed
 }
 
 /// Adds words with their information; a word counts once, with the most that it has.
-fn more(words: &mut HashMap<String, f32>, further: impl IntoIterator<Item = (String, f32)>) {
+fn add_words(words: &mut Words, further: impl IntoIterator<Item = (String, f32)>) {
     for (word, information) in further {
         let known = words.entry(word).or_default();
         *known = known.max(information);
     }
 }
 
-/// Whether the pieces fit into the bounds of an answer: `None` if not, else the lines that the new one is cut to.
-fn fits(
-    candidates: &[(Atom, f32, f32)],
-    with: &[usize],
-    new: usize,
-    cut: &HashMap<usize, usize>,
-    sources: &[Source],
-) -> Option<Option<usize>> {
-    let bounded = |cut: &HashMap<usize, usize>| {
-        let composed = render::render(&parts(candidates, with, cut), sources);
-        let chars: usize = composed.blocks.iter().map(|block| block.text.chars().count()).sum();
-        (composed.blocks.len() <= MOST_BLOCKS, chars)
-    };
-    let (few, chars) = bounded(cut);
-    if !few {
-        return None;
-    }
-    if chars <= MOST_CHARS {
-        return Some(None);
-    }
-    let (atom, _, _) = candidates.get(new)?;
-    if atom.form != Form::Code {
-        return None;
-    }
-    // Cut at a line, where the code goes on behind the link.
-    let lines = atom.text.lines().count();
-    let mut left = MOST_CHARS.checked_sub(chars - atom.text.chars().count().min(chars))?;
-    let mut kept = 0;
-    for line in atom.text.lines() {
-        let Some(rest) = left.checked_sub(line.chars().count() + 1) else { break };
-        (left, kept) = (rest, kept + 1);
-    }
-    (kept >= FEWEST_LINES && kept < lines).then_some(Some(kept))
+fn cloned(words: &Words) -> impl Iterator<Item = (String, f32)> {
+    words.iter().map(|(word, information)| (word.clone(), *information))
 }
 
-/// The pieces in the order of sections and of the page.
-fn parts<'a>(candidates: &'a [(Atom, f32, f32)], chosen: &[usize], cut: &HashMap<usize, usize>) -> Vec<Part<'a>> {
-    let mut order: Vec<usize> = Vec::new();
-    for at in chosen {
-        let section = candidates.get(*at).map_or(0, |(atom, _, _)| atom.section);
-        if !order.contains(&section) {
-            order.push(section);
+/// The pieces that there are, and those that were chosen.
+struct Selection<'a> {
+    sources: &'a [Source],
+    candidates: Vec<Candidate>,
+    /// Position of each section's first piece.
+    firsts: Vec<usize>,
+    chosen: Vec<usize>,
+    /// Lines that the code of a chosen piece is cut to.
+    cut: HashMap<usize, usize>,
+}
+
+impl<'a> Selection<'a> {
+    /// Takes the sections apart and values their pieces.
+    fn of(sources: &'a [Source], question: AnalysedQuestion<'_>, choice: &Choice) -> Self {
+        let mut candidates: Vec<Candidate> = Vec::new();
+        let mut firsts: Vec<usize> = Vec::new();
+        for (section, source) in sources.iter().enumerate() {
+            firsts.push(candidates.len());
+            let atoms = atom::atoms(section, &source.hit.chunk, question.matchers, question.language);
+            let valuation = Valuation::of(source, &atoms, question, choice);
+            for (order, atom) in atoms.into_iter().enumerate() {
+                candidates.push(valuation.candidate(atom, order));
+            }
         }
+        Self { sources, candidates, firsts, chosen: Vec::new(), cut: HashMap::new() }
     }
-    let mut parts: Vec<(usize, Part<'a>)> = chosen
-        .iter()
-        .filter_map(|at| {
-            let (atom, _, _) = candidates.get(*at)?;
-            let rank = order.iter().position(|section| *section == atom.section)?;
-            Some((rank, Part { atom, section: atom.section, lines: cut.get(at).copied() }))
-        })
-        .collect();
-    parts.sort_by_key(|(rank, part)| (*rank, part.atom.place));
-    parts.into_iter().map(|(_, part)| part).collect()
+
+    /// Chooses the pieces that are worth most, as many as fit. Returns what the best one carries, and the words of all.
+    fn choose(&mut self, least: f32) -> (f32, Words) {
+        // The most valued first; of equals, the one that stands first.
+        let mut order: Vec<(usize, f32)> = (0..)
+            .zip(&self.candidates)
+            .filter(|(_, candidate)| !candidate.atom.announces)
+            .map(|(at, candidate)| (at, candidate.value))
+            .collect();
+        order.sort_by(|a, b| b.1.total_cmp(&a.1));
+        let mut refused = 0;
+        let mut words = Words::new();
+        let (mut first_value, mut best) = (0.0_f32, 0.0_f32);
+        for (at, value) in order {
+            let Some(candidate) = self.candidates.get(at).filter(|_| !self.chosen.contains(&at)) else { continue };
+            if value <= 0.0 || value < least * first_value || refused > MOST_REFUSED {
+                break;
+            }
+            let with = self.with(at, &candidate.atom);
+            let lines = if self.repeats(&candidate.atom) { None } else { self.fits(&with, at) };
+            let Some(lines) = lines else {
+                refused += 1;
+                continue;
+            };
+            if let Some(lines) = lines {
+                self.cut.insert(at, lines);
+            }
+            if self.chosen.is_empty() {
+                (first_value, best) = (value, candidate.carried);
+            }
+            add_words(&mut words, cloned(&candidate.atom.words));
+            self.chosen = with;
+        }
+        (best, words)
+    }
+
+    /// What is chosen, with one more piece and the one that it needs.
+    fn with(&self, at: usize, atom: &Atom) -> Vec<usize> {
+        let mut with = self.chosen.clone();
+        with.push(at);
+        if let Some(needed) = atom.needs.and_then(|needs| self.firsts.get(atom.section).map(|first| first + needs))
+            && !with.contains(&needed)
+        {
+            with.push(needed);
+        }
+        with
+    }
+
+    fn repeats(&self, atom: &Atom) -> bool {
+        self.chosen.iter().filter_map(|at| self.candidates.get(*at)).any(|taken| same(&taken.atom, atom))
+    }
+
+    /// Whether pieces fit into the bounds of an answer: `None` if not, else the lines that the new one is cut to.
+    fn fits(&self, with: &[usize], new: usize) -> Option<Option<usize>> {
+        let composed = render::render(&self.parts(with, &self.cut), self.sources);
+        let chars: usize = composed.blocks.iter().map(|block| block.text.chars().count()).sum();
+        if composed.blocks.len() > MOST_BLOCKS {
+            return None;
+        }
+        if chars <= MOST_CHARS {
+            return Some(None);
+        }
+        let atom = &self.candidates.get(new)?.atom;
+        if atom.form != Form::Code {
+            return None;
+        }
+        // Cut at a line, where the code goes on behind the link.
+        let lines = atom.text.lines().count();
+        let mut left = MOST_CHARS.checked_sub(chars - atom.text.chars().count().min(chars))?;
+        let mut kept = 0;
+        for line in atom.text.lines() {
+            let Some(rest) = left.checked_sub(line.chars().count() + 1) else { break };
+            (left, kept) = (rest, kept + 1);
+        }
+        (kept >= FEWEST_LINES && kept < lines).then_some(Some(kept))
+    }
+
+    /// Pieces in the order of sections and of the page.
+    fn parts(&self, chosen: &[usize], cut: &HashMap<usize, usize>) -> Vec<Part<'_>> {
+        let mut order: Vec<usize> = Vec::new();
+        for candidate in chosen.iter().filter_map(|at| self.candidates.get(*at)) {
+            if !order.contains(&candidate.atom.section) {
+                order.push(candidate.atom.section);
+            }
+        }
+        let mut parts: Vec<(usize, Part<'_>)> = chosen
+            .iter()
+            .filter_map(|at| {
+                let atom = &self.candidates.get(*at)?.atom;
+                let rank = order.iter().position(|section| *section == atom.section)?;
+                Some((rank, Part { atom, section: atom.section, lines: cut.get(at).copied() }))
+            })
+            .collect();
+        parts.sort_by_key(|(rank, part)| (*rank, part.atom.place));
+        parts.into_iter().map(|(_, part)| part).collect()
+    }
 }
 
 /// Words of the question in the headings of a section.
-fn heading_words(chunk: &Chunk, asked: Asked<'_>) -> HashMap<String, f32> {
-    let marks = crate::search::snippet::marks(&chunk.heading_path.join(" \n "), asked.matchers, asked.language);
+fn heading_words(chunk: &Chunk, question: AnalysedQuestion<'_>) -> Words {
+    let marks = snippet::marks(&chunk.heading_path.join(" \n "), question.matchers, question.language);
     marks.into_iter().map(|(_, information, stem)| (stem, information)).collect()
 }
 
-/// What the form of a piece says about its worth for this question.
-fn factor(atom: &Atom, order: usize, chunk: &Chunk, asked: Asked<'_>, choice: &Choice) -> f32 {
-    #[expect(clippy::cast_precision_loss, reason = "sections have few pieces")]
-    let early = 1.0 + choice.early / (1 + order) as f32;
-    let shows_code = atom.form == Form::Code
-        || chunk.blocks.get(atom.blocks.clone()).is_some_and(|blocks| blocks.iter().any(Block::is_code));
-    let form = match (asked.intent, atom.form) {
-        (Intent::HowTo, Form::Steps) => choice.how_to_steps,
-        (Intent::HowTo, _) if shows_code => choice.how_to_code,
-        (Intent::HowTo, _) => 1.0,
-        (Intent::Definition, Form::Code | Form::Table | Form::Steps) => choice.other_code * choice.other_code,
-        (_, Form::Code) => choice.other_code,
-        _ => 1.0,
-    };
-    let short = if atom.form == Form::Text && atom.length < 25 { 0.4 } else { 1.0 };
-    let output = if atom.form == Form::Code && is_output(chunk.blocks.get(atom.blocks.start)) { 0.7 } else { 1.0 };
-    let defines = if asked.intent == Intent::Definition && defines(atom, asked) { choice.defines } else { 1.0 };
-    let question = if atom.text.trim_end().ends_with('?') { 0.6 } else { 1.0 };
-    let wants_number = asked.intent == Intent::Fact && wants_number(asked.text);
-    let has_number = atom.text.contains(|c: char| c.is_ascii_digit())
-        || ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "twice", "once"]
+/// What decides the worth of a section's pieces.
+struct Valuation<'a> {
+    source: &'a Source,
+    question: AnalysedQuestion<'a>,
+    choice: &'a Choice,
+    /// Words of the question in the section's headings.
+    headings: Words,
+    /// Information of these and of all its pieces' words together.
+    together: f32,
+    wants_number: bool,
+}
+
+impl<'a> Valuation<'a> {
+    fn of(source: &'a Source, atoms: &[Atom], question: AnalysedQuestion<'a>, choice: &'a Choice) -> Self {
+        let headings = heading_words(&source.hit.chunk, question);
+        let mut together = headings.clone();
+        add_words(&mut together, atoms.iter().flat_map(|atom| cloned(&atom.words)));
+        let together = together.values().sum();
+        let wants_number = question.intent == Intent::Fact && wants_number(question.text);
+        Self { source, question, choice, headings, together, wants_number }
+    }
+
+    /// A piece, the `order`th of its section, with its worth.
+    fn candidate(&self, atom: Atom, order: usize) -> Candidate {
+        let choice = self.choice;
+        let own: f32 = atom.words.values().sum();
+        let above: f32 = self
+            .headings
             .iter()
-            .any(|word| atom.text.split(|c: char| !c.is_alphanumeric()).any(|found| found.eq_ignore_ascii_case(word)));
-    let number = if wants_number && has_number { choice.number } else { 1.0 };
-    early * form * short * output * defines * question * number
+            .map(|(word, information)| (information - atom.words.get(word).copied().unwrap_or(0.0)).max(0.0))
+            .sum();
+        let shows = self.question.intent == Intent::HowTo && matches!(atom.form, Form::Code | Form::Steps);
+        let share = if shows { choice.how_to_section } else { choice.section };
+        let carried = own + choice.heading * above + share * (self.together - own - above).max(0.0);
+        let value = carried * self.source.weight.powf(choice.rank) * self.factor(&atom, order);
+        let whole = self.question.matchers.total;
+        Candidate { atom, value, carried: if whole > 0.0 { (own + above) / whole } else { 0.0 } }
+    }
+
+    /// What the form of a piece says about its worth for this question.
+    fn factor(&self, atom: &Atom, order: usize) -> f32 {
+        let (chunk, choice, intent) = (&self.source.hit.chunk, self.choice, self.question.intent);
+        #[expect(clippy::cast_precision_loss, reason = "sections have few pieces")]
+        let early = 1.0 + choice.early / (1 + order) as f32;
+        let shows_code = atom.form == Form::Code
+            || chunk.blocks.get(atom.blocks.clone()).is_some_and(|blocks| blocks.iter().any(Block::is_code));
+        let form = match (intent, atom.form) {
+            (Intent::HowTo, Form::Steps) => choice.how_to_steps,
+            (Intent::HowTo, _) if shows_code => choice.how_to_code,
+            (Intent::HowTo, _) => 1.0,
+            (Intent::Definition, Form::Code | Form::Table | Form::Steps) => choice.other_code * choice.other_code,
+            (_, Form::Code) => choice.other_code,
+            _ => 1.0,
+        };
+        let short = if atom.form == Form::Text && atom.length < 25 { 0.4 } else { 1.0 };
+        let output = if atom.form == Form::Code && is_output(chunk.blocks.get(atom.blocks.start)) { 0.7 } else { 1.0 };
+        let defines = intent == Intent::Definition && defines(atom, self.question);
+        let defines = if defines { choice.defines } else { 1.0 };
+        let question = if atom.text.trim_end().ends_with('?') { 0.6 } else { 1.0 };
+        let number = if self.wants_number && has_number(&atom.text) { choice.number } else { 1.0 };
+        early * form * short * output * defines * question * number
+    }
 }
 
 /// Code without a language that looks like what a program printed.
@@ -291,43 +331,63 @@ fn is_output(block: Option<&Block>) -> bool {
     })
 }
 
+/// Words in lower case, without what stands between them.
+fn words(text: &str) -> Vec<String> {
+    let words = text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
+    words.map(str::to_lowercase).collect()
+}
+
+/// Whether a question asks for a quantity.
 fn wants_number(text: &str) -> bool {
-    let text = text.to_lowercase();
-    [
-        "how many",
-        "how much",
-        "how long",
-        "how often",
-        "how large",
-        "how big",
-        "how quickly",
-        "how fast",
-        "how old",
-        "size",
-        "maximum",
-        "minimum",
-        "most",
-        "least",
-        "limit",
-        "default",
-        "which port",
-        "what port",
-        "timeout",
-        "version",
-        "when",
-        "oldest",
-        "status",
-        "time",
-        "lifetime",
-        "seconds",
-        "bytes",
-    ]
-    .iter()
-    .any(|word| text.contains(word))
+    const PHRASES: [&[&str]; 27] = [
+        &["how", "many"],
+        &["how", "much"],
+        &["how", "long"],
+        &["how", "often"],
+        &["how", "large"],
+        &["how", "big"],
+        &["how", "quickly"],
+        &["how", "fast"],
+        &["how", "old"],
+        &["which", "port"],
+        &["what", "port"],
+        &["size"],
+        &["maximum"],
+        &["minimum"],
+        &["most"],
+        &["least"],
+        &["limit"],
+        &["default"],
+        &["timeout"],
+        &["version"],
+        &["when"],
+        &["oldest"],
+        &["status"],
+        &["time"],
+        &["lifetime"],
+        &["second"],
+        &["byte"],
+    ];
+    let words = words(text);
+    let singular: Vec<&str> = words.iter().map(|word| word.strip_suffix('s').unwrap_or(word)).collect();
+    let holds = |phrase: &&[&str]| {
+        let is = |at: usize, wanted: &&str| words[at] == *wanted || singular[at] == *wanted;
+        (0..words.len()).any(|start| {
+            start + phrase.len() <= words.len() && phrase.iter().zip(start..).all(|(wanted, at)| is(at, wanted))
+        })
+    };
+    PHRASES.iter().any(holds)
+}
+
+/// Whether a text has a number, in digits or in words.
+fn has_number(text: &str) -> bool {
+    const NUMBERS: [&str; 12] =
+        ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "twice", "once"];
+    text.contains(|c: char| c.is_ascii_digit()) || words(text).iter().any(|word| NUMBERS.contains(&word.as_str()))
 }
 
 /// Whether a piece says what the subject is: the subject's words, then `is`, `are`, `means`, within its beginning.
-fn defines(atom: &Atom, asked: Asked<'_>) -> bool {
+fn defines(atom: &Atom, question: AnalysedQuestion<'_>) -> bool {
     if !matches!(atom.form, Form::Text | Form::Item) {
         return false;
     }
@@ -353,7 +413,7 @@ fn defines(atom: &Atom, asked: Asked<'_>) -> bool {
     let Some(verb) = verb else { return false };
     let subject = lower.get(..verb).unwrap_or_default();
     let words = subject.split_whitespace().count();
-    let named = crate::search::snippet::marks(subject, asked.matchers, asked.language);
+    let named = snippet::marks(subject, question.matchers, question.language);
     words <= 8 && !named.is_empty()
 }
 
@@ -368,13 +428,22 @@ fn same(a: &Atom, b: &Atom) -> bool {
     shared * 10 >= a.len().min(b.len()).max(1) * 8
 }
 
-/// The kind of an answer's block.
-pub(super) fn kind(form: Form, note: bool) -> Kind {
-    match form {
-        Form::Code => Kind::Code,
-        Form::Table => Kind::Table,
-        Form::Steps => Kind::Steps,
-        Form::Text | Form::Item if note => Kind::Note,
-        Form::Text | Form::Item => Kind::Text,
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_question_for_a_quantity_says_so_in_whole_words() {
+        for text in
+            ["How many retries?", "the maximum size", "what are the limits of a pod", "After how long is it gone?"]
+        {
+            assert!(wants_number(text), "{text}");
+        }
+        for text in
+            ["Which container runtime is used?", "sometimes it fails", "Whenever I log in", "Is it almost done?"]
+        {
+            assert!(!wants_number(text), "{text}");
+        }
+        assert!(has_number("It waits Twice.") && has_number("30s") && !has_number("someone else's"));
     }
 }

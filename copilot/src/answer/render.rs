@@ -5,19 +5,10 @@ use std::fmt::Write as _;
 
 use super::{
     AnswerBlock, Citation,
-    atom::{Atom, Form},
-    compose::{self, Composed, Source},
+    atom::Form,
+    parts::{Composed, Part, Source},
 };
 use crate::index::block::{Block, BlockKind};
-
-/// A piece that was chosen.
-#[derive(Debug, Clone)]
-pub(super) struct Part<'a> {
-    pub(super) atom: &'a Atom,
-    pub(super) section: usize,
-    /// Lines that its code is cut to.
-    pub(super) lines: Option<usize>,
-}
 
 /// Puts pieces together; neighbouring text of one section becomes one block.
 pub(super) fn render(parts: &[Part<'_>], sources: &[Source]) -> Composed {
@@ -47,7 +38,7 @@ pub(super) fn render(parts: &[Part<'_>], sources: &[Source]) -> Composed {
             before = None;
         }
         context = Some((part.section, tab.clone()));
-        let kind = compose::kind(part.atom.form, note);
+        let kind = part.kind(note);
         let continues = before.is_some_and(|before| joins(before, part))
             && composed
                 .blocks
@@ -87,10 +78,10 @@ pub(super) fn render(parts: &[Part<'_>], sources: &[Source]) -> Composed {
 /// Text that has ended gets the number of what it quotes; anything else gets it where the block before has another.
 fn end_citation(composed: &mut Composed, before: Option<&Part<'_>>) {
     let (Some(before), [.., last]) = (before, composed.blocks.as_slice()) else { return };
-    let said = composed.blocks.len().checked_sub(2).and_then(|at| composed.blocks.get(at));
+    let quoted_before = composed.blocks.len().checked_sub(2).and_then(|at| composed.blocks.get(at));
     if matches!(before.atom.form, Form::Text | Form::Item) {
         let _ = write!(composed.markdown, " [{}]", last.citation);
-    } else if said.is_none_or(|said| said.citation != last.citation) {
+    } else if quoted_before.is_none_or(|block| block.citation != last.citation) {
         let _ = write!(composed.markdown, "\n\n[{}]", last.citation);
     }
 }

@@ -5,8 +5,9 @@ use std::{collections::HashMap, sync::Arc};
 use super::{
     Answer, AnswerKind, Choice,
     chat::{self, SmallTalk},
-    compose::{self, Asked, Source},
+    compose::{self, AnalysedQuestion},
     confidence::{Features, MODEL, THRESHOLD},
+    parts::Source,
 };
 use crate::{
     index::{
@@ -14,7 +15,7 @@ use crate::{
         reader::{LoadedIndex, OpenFault},
         traits::Traits,
     },
-    search::{self, Evidence, Hit, Intent, Request, SearchResults, Synonyms, Tuning, Work},
+    search::{self, Evidence, Hit, Intent, Request, SearchResults, Work},
 };
 
 /// Hits whose neighbours are looked at.
@@ -82,8 +83,7 @@ pub struct Outcome {
 pub fn answer(
     indexes: &[Arc<LoadedIndex>],
     question: &str,
-    synonyms: &Synonyms,
-    tuning: &Tuning,
+    ranking: &search::Settings,
     settings: &Settings,
 ) -> Result<Outcome, OpenFault> {
     let language = indexes.first().map(|index| index.lexicon.language).unwrap_or_default();
@@ -96,23 +96,23 @@ pub fn answer(
     let choice = &settings.choice;
     let request =
         Request { text: question, limit: choice.sections, offset: 0, per_page: 0, section: None, snippets: false };
-    let found = search::search(indexes, &request, synonyms, tuning)?;
+    let found = search::search(indexes, &request, ranking)?;
     let (work, truncated) = (found.work, found.truncated);
-    let unasked = |answer| outcome(answer, Features::default(), work, truncated);
+    let unscored = |answer| outcome(answer, Features::default(), work, truncated);
     if is_nonsense(&found) {
         let text = chat::reply(SmallTalk::Nonsense, language);
-        return Ok(unasked(Answer::fixed(AnswerKind::Chat, text, &[])));
+        return Ok(unscored(Answer::fixed(AnswerKind::Chat, text, &[])));
     }
     if found.intent == Intent::Keywords {
         let (kind, text) =
             if found.hits.is_empty() { (AnswerKind::None, fixed.none) } else { (AnswerKind::Hits, fixed.hits) };
         let mut answer = Answer::fixed(kind, text, &found.hits);
         answer.corrections = found.corrections;
-        return Ok(unasked(answer));
+        return Ok(unscored(answer));
     }
     let sources = sources(indexes, &found, choice)?;
-    let asked = Asked { text: question, intent: found.intent, matchers: &found.matchers, language };
-    let composed = compose::compose(&sources, asked, choice);
+    let analysed = AnalysedQuestion { text: question, intent: found.intent, matchers: &found.matchers, language };
+    let composed = compose::compose(&sources, analysed, choice);
     let features = Features::of(&found.evidence, composed.best, composed.covered);
     let confidence = MODEL.probability(&features);
     // A question of nothing but grammar asks for nothing that documents could hold.
@@ -121,7 +121,7 @@ pub fn answer(
         Answer { confidence, ..Answer::fixed(AnswerKind::None, fixed.none, &found.hits) }
     } else {
         Answer {
-            text: said(&found, language) + &composed.markdown,
+            text: correction_note(&found, language) + &composed.markdown,
             kind: AnswerKind::Answer,
             blocks: composed.blocks,
             citations: composed.citations,
@@ -134,8 +134,8 @@ pub fn answer(
     Ok(outcome(answer, features, work, truncated))
 }
 
-/// Which words were searched in another form.
-fn said(found: &SearchResults, language: Language) -> String {
+/// Says which words were searched in another form.
+fn correction_note(found: &SearchResults, language: Language) -> String {
     if found.corrections.is_empty() {
         return String::new();
     }

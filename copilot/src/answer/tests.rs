@@ -4,7 +4,7 @@ use crate::{
         block::{Block, BlockKind},
         chunk::Chunk,
     },
-    search::{Synonyms, Tuning, tests as fixture},
+    search::{self, tests as fixture},
 };
 
 fn block(kind: BlockKind, text: &str) -> Block {
@@ -58,7 +58,7 @@ fn ask(question: &str) -> Answer {
 
 fn ask_with(question: &str, settings: &Settings) -> Answer {
     let index = [fixture::index("public", &corpus())];
-    answer(&index, question, &Synonyms::default(), &Tuning::default(), settings).unwrap().answer
+    answer(&index, question, &search::Settings::default(), settings).unwrap().answer
 }
 
 #[test]

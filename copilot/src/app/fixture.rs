@@ -12,8 +12,7 @@ pub(crate) fn empty(names: &[&str], guard: Guard) -> App {
     App::new(Shared {
         live: LiveIndexes::new(names.iter().map(|name| (*name).to_owned())),
         guard,
-        synonyms: Synonyms::default(),
-        tuning: Tuning::default(),
+        ranking: search::Settings::default(),
         answering: answer::Settings::default(),
         metrics: Metrics::default(),
         traces: Traces::default(),

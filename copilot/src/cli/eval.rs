@@ -22,7 +22,7 @@ use crate::{
         sets::TestSet,
     },
     index::language::Language,
-    search::{Synonyms, Tuning},
+    search::{Settings, Tuning},
 };
 
 /// Form of the result.
@@ -84,6 +84,7 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
         return answers::run(args);
     }
     let tuning: Tuning = changed(&Tuning::default(), &args.changes, "--set")?;
+    let settings = Settings { tuning, ..Settings::default() };
     let baseline = args.baseline.as_ref().map(|file| -> anyhow::Result<Vec<Run>> {
         let text = fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
         serde_json::from_str(&text).with_context(|| format!("{} is not a result of --output json", file.display()))
@@ -94,13 +95,13 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     for folder in &args.sets {
         let set = TestSet::load(folder, args.docs.as_deref())?;
         let index = eval::index(&set, args.language)?;
-        let run = eval::run(&set, &index, &Synonyms::default(), &tuning)?;
+        let run = eval::run(&set, &index, &settings)?;
         let mut before = baseline.iter().find(|run| run.set == set.name).cloned();
         if args.against_plain {
             let plain = set.in_one_field();
             let index = eval::index(&plain, args.language)?;
-            let tuning = Tuning::plain(args.plain_stemmed);
-            before = Some(eval::run(&plain, &index, &Synonyms::default(), &tuning)?);
+            let settings = Settings { tuning: Tuning::plain(args.plain_stemmed), ..Settings::default() };
+            before = Some(eval::run(&plain, &index, &settings)?);
         }
         text.push_str(&table(&run, before.as_ref(), &set, args.losers));
         runs.push(run);

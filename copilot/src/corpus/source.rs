@@ -41,11 +41,11 @@ pub struct Stamp {
 /// Web servers make an `ETag` of a time in whole seconds and of a size (RFC 9110, section 8.8.2.2).
 const YOUNG_SECONDS: i64 = 2;
 
-/// What a look found.
+/// What a source has since it was polled last.
 #[derive(Debug)]
-pub enum Look {
+pub enum Change {
     /// Nothing new.
-    Same,
+    None,
     /// An artifact on this machine.
     File(PathBuf, Stamp),
     /// An artifact somewhere else that is to be fetched as it is.
@@ -92,19 +92,24 @@ impl Source {
         Ok(if text.ends_with('/') || path.is_dir() { Self::Folder(path) } else { Self::File(path) })
     }
 
-    /// Looks whether there is something other than what `seen` stands for.
+    /// Asks whether there is something other than what `seen` stands for.
     ///
     /// # Errors
     /// [`SourceFault`]
-    pub async fn look(&self, corpus: &str, key: Option<&VerifyKey>, seen: Option<&Stamp>) -> Result<Look, SourceFault> {
+    pub async fn poll(
+        &self,
+        corpus: &str,
+        key: Option<&VerifyKey>,
+        seen: Option<&Stamp>,
+    ) -> Result<Change, SourceFault> {
         match self {
             Self::File(path) => {
                 let stamp = stamp_of(path).map_err(unreachable(&path.display().to_string()))?;
-                Ok(if seen == Some(&stamp) { Look::Same } else { Look::File(path.clone(), stamp) })
+                Ok(if seen == Some(&stamp) { Change::None } else { Change::File(path.clone(), stamp) })
             }
             Self::Object(place, name) => match get(place, name, seen).await? {
-                Some((found, stamp)) => Ok(Look::Object(Box::new(found), stamp)),
-                None => Ok(Look::Same),
+                Some((found, stamp)) => Ok(Change::Object(Box::new(found), stamp)),
+                None => Ok(Change::None),
             },
             Self::Published(place) => published(place, corpus, key, seen).await,
             Self::Folder(path) => {
@@ -121,10 +126,10 @@ async fn published(
     corpus: &str,
     key: Option<&VerifyKey>,
     seen: Option<&Stamp>,
-) -> Result<Look, SourceFault> {
+) -> Result<Change, SourceFault> {
     let name = pointer::name(corpus);
     // It is small, always of the same size, and replaced in place: its content tells, not its `ETag`.
-    let Some((found, _)) = get(place, &name, None).await? else { return Ok(Look::Same) };
+    let Some((found, _)) = get(place, &name, None).await? else { return Ok(Change::None) };
     if found.meta.size > pointer::MAX_BYTES {
         return Err(PointerFault::Corrupt(format!("{} bytes", found.meta.size)).into());
     }
@@ -133,9 +138,9 @@ async fn published(
     read(found, pointer::MAX_BYTES, &shown, |part| bytes.extend_from_slice(part)).await?;
     let stamp = Stamp { text: hex(&Sha256::digest(&bytes)), young: false };
     if seen == Some(&stamp) {
-        return Ok(Look::Same);
+        return Ok(Change::None);
     }
-    Ok(Look::Pointer(Box::new(Pointer::read(&bytes, corpus, key)?), place.clone(), stamp))
+    Ok(Change::Pointer(Box::new(Pointer::read(&bytes, corpus, key)?), place.clone(), stamp))
 }
 
 /// State of a file.
@@ -201,18 +206,18 @@ pub async fn fetch(found: GetResult, dir: &Path, room: u64) -> Result<(tempfile:
 
 async fn fetch_here(found: GetResult, dir: &Path, room: u64) -> Result<(tempfile::NamedTempFile, String), SourceFault> {
     let shown = dir.display().to_string();
-    let made = tempfile::Builder::new().prefix("fetching-").tempfile_in(dir).map_err(unreachable(&shown))?;
+    let file = tempfile::Builder::new().prefix("fetching-").tempfile_in(dir).map_err(unreachable(&shown))?;
     let mut hash = Sha256::new();
     let mut written = Ok(());
     read(found, room, "the artifact", |part| {
         hash.update(part);
         if written.is_ok() {
-            written = made.as_file().write_all(part);
+            written = file.as_file().write_all(part);
         }
     })
     .await?;
     written.map_err(unreachable(&shown))?;
-    Ok((made, hex(&hash.finalize())))
+    Ok((file, hex(&hash.finalize())))
 }
 
 /// Fetches what a pointer names and checks that it is that.

@@ -9,7 +9,7 @@ use crate::{
     answer::{self, Answer, AnswerKind, confidence::Features},
     corpus::artifact,
     index::reader::LoadedIndex,
-    search::{self, Request, Synonyms, Tuning},
+    search::{self, Request},
 };
 
 /// Sections of a ranking that are looked at for pages.
@@ -146,10 +146,9 @@ pub fn open(files: &[impl AsRef<Path>]) -> anyhow::Result<Vec<Arc<LoadedIndex>>>
 pub fn run(
     questions: &[Question],
     indexes: &[Arc<LoadedIndex>],
-    tuning: &Tuning,
+    ranking: &search::Settings,
     settings: &answer::Settings,
 ) -> anyhow::Result<Vec<Outcome>> {
-    let synonyms = Synonyms::default();
     let always = answer::Settings { confidence: 0.0, ..settings.clone() };
     let mut outcomes = Vec::new();
     for question in questions {
@@ -164,11 +163,11 @@ pub fn run(
         }
         let text = &question.question;
         let started = std::time::Instant::now();
-        let outcome = answer::answer(&opened, text, &synonyms, tuning, settings)?;
+        let outcome = answer::answer(&opened, text, ranking, settings)?;
         let micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
-        let forced = answer::answer(&opened, text, &synonyms, tuning, &always)?.answer;
+        let forced = answer::answer(&opened, text, ranking, &always)?.answer;
         let request = Request { text, limit: DEPTH, offset: 0, per_page: 1, section: None, snippets: false };
-        let found = search::search(&opened, &request, &synonyms, tuning)?;
+        let found = search::search(&opened, &request, ranking)?;
         let right_page = |hit: &search::Hit| question.pages.contains(&hit.chunk.source_path);
         let answered = outcome.answer.kind == AnswerKind::Answer;
         outcomes.push(Outcome {
@@ -303,13 +302,13 @@ mod tests {
             question(r#"{"id":"3","kind":"unanswerable","question":"How do I bake bread?","pages":[],"must":[]}"#),
             question(r#"{"id":"4","kind":"chat","question":"hi"}"#),
         ];
-        let outcomes = run(&questions, &indexes, &Tuning::default(), &Settings::default()).unwrap();
+        let outcomes = run(&questions, &indexes, &search::Settings::default(), &Settings::default()).unwrap();
         let seen: Vec<_> = outcomes.iter().map(|o| (o.page, o.answered, o.right)).collect();
         assert_eq!(seen, [(Some(1), true, true), (None, true, false), (None, false, false), (None, false, false)]);
         let table = table(&outcomes);
         assert_eq!((table[&QuestionKind::Fact].wrong.count, table[&QuestionKind::HowTo].right.share), (1, 1.0));
         let member = question(r#"{"id":"5","kind":"chat","question":"hi","corpus":"member"}"#);
-        let refused = run(&[member], &indexes, &Tuning::default(), &Settings::default()).unwrap_err();
+        let refused = run(&[member], &indexes, &search::Settings::default(), &Settings::default()).unwrap_err();
         assert!(refused.to_string().contains("corpus member"), "{refused}");
     }
 

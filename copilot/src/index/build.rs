@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    fs, io,
+    fs,
     path::{Path, PathBuf},
 };
 
@@ -10,8 +10,10 @@ use super::{
     anchor::Slug,
     block::Block,
     chunk::Chunk,
+    fault::BuildFault,
     html,
-    markdown::{self, Includes, MAX_PAGE_BYTES, Page, Section},
+    markdown::{self, Includes, MAX_PAGE_BYTES},
+    page::{Page, Section},
     select::{self, Form, Selection},
     site::{Site, is_index},
 };
@@ -67,38 +69,6 @@ pub struct Read {
     pub bytes: u64,
     /// Pages that are not, and why.
     pub skipped: Vec<(String, String)>,
-}
-
-/// Why a folder gives no corpus.
-#[derive(Debug, thiserror::Error)]
-pub enum BuildFault {
-    /// It is not there.
-    #[error("the documents' folder {0} does not exist")]
-    Missing(String),
-    /// It is a file.
-    #[error("{0} is not a folder; name the folder that holds the pages")]
-    NotFolder(String),
-    /// A folder or file cannot be read.
-    #[error("{path}: {cause}")]
-    Unreadable {
-        /// Which.
-        path: String,
-        /// Why.
-        cause: io::Error,
-    },
-    /// Nothing in it can be indexed.
-    #[error("{folder} holds no page that can be indexed ({skipped} skipped); expected {expected}")]
-    Empty {
-        /// The folder.
-        folder: String,
-        /// How many pages were skipped.
-        skipped: usize,
-        /// What a page looks like.
-        expected: &'static str,
-    },
-    /// More pages than a corpus may have.
-    #[error("{0} holds more than {1} pages")]
-    TooMany(String, usize),
 }
 
 /// Reads every page of the documents. `progress` is told of each.

@@ -7,7 +7,7 @@ use scraper::{ElementRef, Html, Selector};
 
 use super::{
     block::{Builder, squeeze},
-    markdown::{FrontMatter, Page},
+    page::{FrontMatter, Page},
 };
 use walk::Walk;
 

@@ -16,42 +16,14 @@ use pulldown_cmark::{Options, Parser};
 
 use super::{
     anchor::{Anchors, Slug},
-    block::Block,
+    page::Page,
 };
 use reader::Reader;
 
-pub use front_matter::FrontMatter;
 pub use include::Includes;
 
 /// Longest page that is read.
 pub const MAX_PAGE_BYTES: usize = 4 * 1024 * 1024;
-/// Most headings of a page that start a section of their own; the rest belongs to the last one.
-const MAX_HEADINGS: usize = 5_000;
-
-/// One page.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Page {
-    /// What stands between the `---` lines at its beginning.
-    pub front_matter: FrontMatter,
-    /// Text of the first heading of level 1, if it has one.
-    pub heading: Option<String>,
-    /// Sections in order; the first is what stands before any heading.
-    pub sections: Vec<Section>,
-}
-
-/// What stands under one heading.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Section {
-    /// Level of the heading, 1 to 6; 0 for what stands before any.
-    pub level: u8,
-    /// Text of the heading.
-    pub heading: String,
-    /// Id of the heading.
-    pub anchor: Option<String>,
-    /// Blocks in order.
-    pub blocks: Vec<Block>,
-}
-
 /// Parses a page that brings in no files, of a site that makes ids as `slug` says. Never fails, whatever the text is.
 #[must_use]
 pub fn parse(source: &str, slug: Slug) -> Page {

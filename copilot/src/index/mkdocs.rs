@@ -1,14 +1,15 @@
 //! What `mkdocs.yml` says about where pages are, what they are called and how their headings get ids.
 
+mod yaml;
+
 use std::{
     collections::BTreeMap,
-    fs,
+    env, fs,
     path::{Path, PathBuf},
 };
 
-use serde_json::Value;
-
 use super::anchor::Slug;
+use yaml::Node;
 
 /// Largest file that is read.
 const MAX_BYTES: u64 = 4 << 20;
@@ -56,110 +57,92 @@ pub fn find(docs: &Path) -> Result<Option<MkDocs>, String> {
 /// # Errors
 /// A sentence with the file's name.
 pub fn read(file: &Path) -> Result<MkDocs, String> {
-    let (settings, slug) = inherited(file, MAX_INHERITED)?;
+    let settings = inherited(file, MAX_INHERITED)?;
     let folder = file.parent().unwrap_or(Path::new(""));
-    let text = |name: &str| settings.get(name).and_then(value_text).filter(|text| !text.is_empty());
+    let text = |name: &str| settings.get(name).and_then(text_of).filter(|text| !text.is_empty());
     let lines = |name: &str| text(name).map(|text| text.lines().map(str::to_owned).collect::<Vec<_>>());
     let mut titles = BTreeMap::new();
     nav_titles(settings.get("nav"), &mut titles);
     Ok(MkDocs {
         docs_dir: folder.join(text("docs_dir").unwrap_or_else(|| "docs".to_owned())),
         site_url: text("site_url"),
-        directory_urls: settings.get("use_directory_urls").and_then(Value::as_bool).unwrap_or(true),
+        directory_urls: text("use_directory_urls").is_none_or(|value| !is_no(&value)),
         titles,
         exclude: ["exclude_docs", "draft_docs"].into_iter().filter_map(lines).flatten().collect(),
-        slug: slug.unwrap_or_default(),
+        slug: slug(&settings).unwrap_or_default(),
         file: file.to_owned(),
     })
 }
 
 /// The settings of a file over those that it inherits.
-fn inherited(file: &Path, depth: usize) -> Result<(Value, Option<Slug>), String> {
+fn inherited(file: &Path, depth: usize) -> Result<Node, String> {
     let wrong = |error: String| format!("{}: {error}", file.display());
     let size = fs::metadata(file).map_err(|error| wrong(error.to_string()))?.len();
     if size > MAX_BYTES {
         return Err(wrong(format!("{size} bytes; {MAX_BYTES} are read at the most")));
     }
     let text = fs::read_to_string(file).map_err(|error| wrong(error.to_string()))?;
-    let own: Value = serde_saphyr::from_str(&without_tags(&text)).map_err(|error| wrong(error.to_string()))?;
-    if !own.is_object() {
+    let own = yaml::parse(&text).map_err(wrong)?;
+    if !own.is_map() {
         return Err(wrong("expected settings such as `site_name: …`".to_owned()));
     }
-    let slug = slug(&text);
-    let Some(base) = own.get("INHERIT").and_then(Value::as_str) else { return Ok((own, slug)) };
+    let Some(base) = own.get("INHERIT").and_then(text_of) else { return Ok(own) };
     if depth == 0 {
         return Err(wrong("INHERIT leads in a circle, or too far".to_owned()));
     }
-    let (mut merged, base_slug) = inherited(&file.parent().unwrap_or(Path::new("")).join(base), depth - 1)?;
-    if let (Some(merged), Value::Object(own)) = (merged.as_object_mut(), own) {
-        merged.extend(own);
-    }
-    Ok((merged, slug.or(base_slug)))
+    let base = inherited(&file.parent().unwrap_or(Path::new("")).join(base), depth - 1)?;
+    Ok(own.over(base))
 }
 
-/// A setting as text; of `!ENV [NAME, default]`, which becomes a list, the variable's value or the default.
-fn value_text(value: &Value) -> Option<String> {
-    match value {
-        Value::String(text) => Some(text.clone()),
-        Value::Array(list) => {
-            let named = list.iter().filter_map(Value::as_str).find_map(|name| std::env::var(name).ok());
-            named.or_else(|| list.last().filter(|_| list.len() > 1).and_then(Value::as_str).map(str::to_owned))
-        }
-        _ => None,
+/// A setting as text; of `!ENV NAME` and `!ENV [NAME, default]`, the variable's value or the default.
+fn text_of(node: &Node) -> Option<String> {
+    if node.tag() != "!ENV" {
+        return node.text().map(str::to_owned);
     }
+    let listed: Vec<&str> = node.items().filter_map(Node::text).collect();
+    let (names, default) = match listed.split_last() {
+        Some((default, names)) if !names.is_empty() => (names, Some((*default).to_owned())),
+        _ => (listed.as_slice(), None),
+    };
+    let named = node.text().into_iter().chain(names.iter().copied()).find_map(|name| env::var(name).ok());
+    named.or(default)
 }
 
-/// The tags that MkDocs' extensions need (`!!python/name:…`, `!ENV`) mean nothing here, and no YAML reader knows them.
-fn without_tags(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for line in text.split_inclusive('\n') {
-        let mut rest = line;
-        while let Some(at) = ["!!python/", "!ENV", "!relative"].iter().filter_map(|tag| rest.find(tag)).min() {
-            let (before, tagged) = rest.split_at(at);
-            out.push_str(before);
-            let end = tagged.find(|c: char| c.is_whitespace() || matches!(c, ',' | ']' | '}')).unwrap_or(tagged.len());
-            rest = tagged.get(end..).unwrap_or_default();
-        }
-        out.push_str(rest);
-    }
-    out
+/// A false of YAML 1.1, which MkDocs reads.
+fn is_no(text: &str) -> bool {
+    matches!(text.to_lowercase().as_str(), "false" | "no" | "off")
 }
 
-/// The slug function that the table of contents is told to use. Only its name tells: it is a tag, not a value.
-fn slug(text: &str) -> Option<Slug> {
-    let mut lines = text.lines().skip_while(|line| !line.trim_start().trim_start_matches("- ").starts_with("slugify:"));
-    let line = lines.next()?;
-    let following: String = lines.take(4).collect();
-    if line.contains("slugify_unicode") {
-        return Some(Slug::Unicode);
-    }
-    let lower = following.contains("case: lower") || line.contains("case: lower");
-    let pymdown = line.contains("pymdownx.slugs.slugify");
-    Some(match (pymdown, lower, line.contains("pymdownx.slugs.uslugify")) {
-        (true, true, _) => Slug::PyMdownLower,
-        (true, false, _) if !following.contains("case:") && !line.contains("case:") => Slug::PyMdown,
+/// The slug function that the table of contents is told to use. Its name is a tag, not a value.
+fn slug(settings: &Node) -> Option<Slug> {
+    let extensions = settings.get("markdown_extensions")?;
+    // Either a map, or a list of names and maps.
+    let maps = std::iter::once(extensions).chain(extensions.items());
+    let toc = maps.filter_map(|map| map.get("toc").or_else(|| map.get("markdown.extensions.toc"))).last()?;
+    let function = toc.get("slugify")?;
+    let name = function.tag().rsplit(':').next().unwrap_or_default();
+    let arguments: Vec<(&str, &Node)> = function.get("kwds").into_iter().flat_map(Node::entries).collect();
+    Some(match (name, arguments.as_slice()) {
+        ("markdown.extensions.toc.slugify_unicode", _) => Slug::Unicode,
+        ("pymdownx.slugs.slugify", []) => Slug::PyMdown,
+        ("pymdownx.slugs.slugify", [("case", case)]) if case.text() == Some("lower") => Slug::PyMdownLower,
         _ => Slug::Unknown,
     })
 }
 
 /// Titles of the pages in a `nav`, however deep.
-fn nav_titles(nav: Option<&Value>, titles: &mut BTreeMap<String, String>) {
-    let mut open: Vec<&Value> = nav.into_iter().collect();
-    while let Some(value) = open.pop() {
-        match value {
-            Value::Array(items) => open.extend(items),
-            Value::Object(entries) => {
-                for (title, target) in entries {
-                    match target.as_str() {
-                        Some(path) if !path.contains("://") => {
-                            titles.insert(path.trim_start_matches("./").to_owned(), title.clone());
-                        }
-                        Some(_) => {}
-                        None => open.push(target),
-                    }
+fn nav_titles(nav: Option<&Node>, titles: &mut BTreeMap<String, String>) {
+    let mut open: Vec<&Node> = nav.into_iter().collect();
+    while let Some(node) = open.pop() {
+        open.extend(node.items());
+        for (title, target) in node.entries() {
+            match target.text() {
+                Some(path) if !path.contains("://") => {
+                    titles.insert(path.trim_start_matches("./").to_owned(), title.to_owned());
                 }
+                Some(_) => {}
+                None => open.push(target),
             }
-            _ => {}
         }
     }
 }

@@ -7,7 +7,7 @@ use std::{
 
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
 
-use super::build::BuildFault;
+use super::fault::BuildFault;
 
 /// Most pages of a corpus.
 const MAX_PAGES: usize = 200_000;

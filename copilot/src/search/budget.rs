@@ -60,8 +60,8 @@ impl Budget {
         self.truncated = true;
     }
 
-    /// How many of the `wanted` postings of one concept may be read: all; or, when they are too many, none, since a part
-    /// would favour the documents that come first. Only the first concept of a query is then read in part.
+    /// How many of the `wanted` postings of one term may be read: all; or, when they are too many, none, since a part
+    /// would favour the documents that come first. Only the first term of a query is then read in part.
     pub fn postings(&mut self, wanted: u64) -> u64 {
         let left = (self.most.postings - self.most.postings / KEPT).saturating_sub(self.done.postings);
         let granted = if wanted <= left {
@@ -113,10 +113,10 @@ impl Budget {
 const FOR_A_DOCUMENT: u64 = 80;
 /// Bytes of a posting that is kept, and of one that is being read into a growing list.
 const FOR_A_POSTING: (u64, u64) = (8, 16);
-/// Fields that one concept is looked up in.
+/// Fields that one term is looked up in.
 const FIELDS: u64 = 5;
-/// Synonyms and learned words at most.
-const FURTHER_CONCEPTS: u64 = 42;
+/// Synonyms and words of the first results, at most.
+const EXPANSIONS: u64 = 42;
 /// What every search takes: sections that are shown, and the thread.
 const FOR_A_SEARCH: u64 = 1 << 20;
 
@@ -124,9 +124,9 @@ const FOR_A_SEARCH: u64 = 1 << 20;
 #[must_use]
 pub fn memory(indexes: &[Arc<LoadedIndex>], text: &str) -> u64 {
     let language = indexes.first().map(|index| index.lexicon.language).unwrap_or_default();
-    let concepts = Query::parse(text, language).wanted.len() as u64 + FURTHER_CONCEPTS;
+    let terms = Query::parse(text, language).words.len() as u64 + EXPANSIONS;
     let documents = indexes.iter().map(|index| index.len() as u64).sum::<u64>();
-    let kept = documents.saturating_mul(concepts).min(MOST.postings);
+    let kept = documents.saturating_mul(terms).min(MOST.postings);
     let read = documents.saturating_mul(FIELDS).min(MOST.postings);
     FOR_A_SEARCH + documents.saturating_mul(FOR_A_DOCUMENT) + kept * FOR_A_POSTING.0 + read * FOR_A_POSTING.1
 }

@@ -2,7 +2,7 @@
 
 use std::{cmp::Reverse, sync::Arc};
 
-use super::{budget::Budget, query::Wanted};
+use super::{budget::Budget, query::QueryWord};
 use crate::index::{
     reader::{LoadedIndex, OpenFault},
     schema::Searched,
@@ -17,10 +17,10 @@ const TWO_EDITS: usize = 9;
 
 /// Whether a word is of the kind that is corrected.
 #[must_use]
-pub fn is_correctable(wanted: &Wanted) -> bool {
-    !wanted.identifier
-        && (SHORTEST..=LONGEST).contains(&wanted.text.chars().count())
-        && !wanted.text.chars().any(|c| c.is_ascii_digit())
+pub fn is_correctable(word: &QueryWord) -> bool {
+    !word.identifier
+        && (SHORTEST..=LONGEST).contains(&word.text.chars().count())
+        && !word.text.chars().any(|c| c.is_ascii_digit())
 }
 
 /// The word of the dictionaries that is fewest edits away, the most frequent of equals.

@@ -1,11 +1,8 @@
 //! How well the documents carry a question: what decides between an answer and an honest "not in the docs".
 
-use std::sync::Arc;
-
 use serde::Serialize;
 
-use super::{query::Query, rank::Ranking};
-use crate::index::reader::LoadedIndex;
+use super::{ranking::Ranking, scope::Scope};
 
 /// Features of the best sections, each comparable between questions (raw scores are not); shares are between 0 and 1.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
@@ -38,31 +35,30 @@ const UNKNOWN: f32 = 1.0;
 impl Evidence {
     /// Gathers the features of a ranking.
     #[must_use]
-    pub fn gather(indexes: &[Arc<LoadedIndex>], query: &Query, ranking: &Ranking, k1: f32) -> Self {
-        let content = query.wanted.iter().filter(|wanted| !wanted.identifier && !wanted.function_word);
+    pub fn gather(scope: &Scope<'_>, ranking: &Ranking) -> Self {
+        let (query, k1) = (scope.query, scope.tuning().k1);
+        let content = query.words.iter().filter(|word| !word.identifier && !word.function_word);
         let words = content.count();
-        let function_words = query.wanted.iter().filter(|wanted| wanted.function_word).count();
-        let own = || ranking.matches.iter().filter(|concept| !concept.learned && !concept.identifier);
-        let unknown = own().filter(|concept| concept.idf == 0.0).count() + ranking.corrections.len();
+        let function_words = query.words.iter().filter(|word| word.function_word).count();
+        let own = || ranking.matches.iter().filter(|term| !term.expansion && !term.identifier);
+        let unknown = own().filter(|term| term.idf == 0.0).count() + ranking.corrections.len();
         let counts = Self { words, unknown, function_words, ..Self::default() };
         let Some(best) = ranking.scored.first() else { return counts };
-        #[expect(clippy::cast_precision_loss, reason = "logarithms need no more digits")]
-        let documents = indexes.iter().map(|index| index.len()).sum::<usize>() as f32;
-        let rarest = (1.0 + (documents - 0.5).max(0.0) / 1.5).ln();
+        let rarest = (1.0 + (scope.documents() - 0.5).max(0.0) / 1.5).ln();
         let (mut whole, mut known, mut covered, mut by_three) = (0.0, 0.0, 0.0, 0.0);
         let (mut rarest_word, mut rarest_held) = (0.0_f32, false);
-        for concept in own() {
-            let information = concept.weight * if concept.idf > 0.0 { concept.idf } else { rarest * UNKNOWN };
+        for term in own() {
+            let information = term.weight * if term.idf > 0.0 { term.idf } else { rarest * UNKNOWN };
             whole += information;
             let holds = |place: usize| {
                 ranking.scored.get(place).is_some_and(|scored| {
-                    concept.docs[scored.index].binary_search_by_key(&scored.doc, |(doc, _)| *doc).is_ok()
+                    term.docs[scored.index].binary_search_by_key(&scored.doc, |(doc, _)| *doc).is_ok()
                 })
             };
             if information > rarest_word {
                 (rarest_word, rarest_held) = (information, holds(0));
             }
-            if concept.idf > 0.0 {
+            if term.idf > 0.0 {
                 known += information;
             }
             if holds(0) {

@@ -92,13 +92,13 @@ impl Intent {
     #[must_use]
     pub fn of(text: &str, query: &Query) -> Self {
         let words: Vec<&str> =
-            query.wanted.iter().filter(|wanted| !wanted.identifier).map(|wanted| wanted.text.as_str()).collect();
+            query.words.iter().filter(|word| !word.identifier).map(|word| word.text.as_str()).collect();
         let begins = |opening: &[&str]| words.starts_with(opening);
         let asks = text.trim_end().ends_with(['?', '？', '؟']);
-        let identifier = query.wanted.iter().any(|wanted| wanted.identifier)
+        let identifier = query.words.iter().any(|word| word.identifier)
             || text.chars().zip(text.chars().skip(1)).any(|(a, b)| a.is_lowercase() && b.is_uppercase());
-        let content = query.wanted.iter().filter(|wanted| !wanted.identifier && !wanted.function_word).count();
-        let functions = query.wanted.iter().any(|wanted| wanted.function_word);
+        let content = query.words.iter().filter(|word| !word.identifier && !word.function_word).count();
+        let functions = query.words.iter().any(|word| word.function_word);
         if content <= KEYWORDS && !asks && !identifier && !functions {
             return Self::Keywords;
         }

@@ -1,16 +1,18 @@
 //! What of a query is looked up, within its budget, before any posting is read.
 
-use std::{cmp::Reverse, io, sync::Arc};
+use std::{cmp::Reverse, io};
 
 use super::{
-    Correction, Query, Tuning,
     budget::{Budget, MOST_CORRECTED},
-    correct, expand,
-    rank::Concept,
+    correct,
+    expand::{self, Allowed},
+    ranking::Correction,
+    scope::Scope,
+    term::QueryTerm,
 };
-use crate::index::reader::{LoadedIndex, OpenFault};
+use crate::index::reader::OpenFault;
 
-/// Postings of a concept in all indexes.
+/// Postings of a term in all indexes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Postings {
     /// How many there are.
@@ -19,95 +21,90 @@ pub struct Postings {
     pub granted: u64,
 }
 
-/// The concepts of the query's own words with the number of their postings. Of the words that no document holds, the
-/// last is completed and a few are corrected: the longest, which say most and have the fewest neighbours.
+/// The query's own words.
+#[derive(Debug, Default)]
+pub struct OwnTerms {
+    /// Terms, each with the number of its postings.
+    pub terms: Vec<(QueryTerm, u64)>,
+    /// What was searched in place of words that no document holds.
+    pub corrections: Vec<Correction>,
+}
+
+/// The query's own words as terms. Of those that no document holds, the last is completed and a few are corrected: the
+/// longest, which say most and have the fewest neighbours.
 ///
 /// # Errors
 /// When a dictionary cannot be read.
-pub fn own(
-    indexes: &[Arc<LoadedIndex>],
-    query: &Query,
-    tuning: &Tuning,
-    budget: &mut Budget,
-    corrections: &mut Vec<Correction>,
-) -> Result<Vec<(Concept, u64)>, OpenFault> {
+pub fn own(scope: &Scope<'_>, budget: &mut Budget) -> Result<OwnTerms, OpenFault> {
+    let (query, tuning) = (scope.query, scope.tuning());
     let keep_function_words = !query.has_content();
-    let words = query.wanted.iter().filter(|wanted| !wanted.identifier).count();
-    let mut concepts = Vec::new();
+    let words = query.words.iter().filter(|word| !word.identifier).count();
+    let mut terms = Vec::new();
     let mut unknown = Vec::new();
-    for (at, wanted) in query.wanted.iter().enumerate() {
-        let weight = if wanted.function_word && !keep_function_words { tuning.function_words } else { 1.0 };
+    for (at, word) in query.words.iter().enumerate() {
+        let weight = if word.function_word && !keep_function_words { tuning.function_words } else { 1.0 };
         if weight <= 0.0 {
             continue;
         }
-        let concept = expand::concept(wanted, weight, tuning);
-        let postings = postings_of(indexes, &concept, tuning, budget)?;
+        let term = QueryTerm::of(word, weight, tuning);
+        let postings = postings_of(scope, &term, budget)?;
         if postings == 0 {
-            unknown.push((concepts.len(), query.open && at + 1 == words));
+            unknown.push((terms.len(), query.open && at + 1 == words));
         }
-        concepts.push((concept, postings));
+        terms.push((term, postings));
     }
     let mut corrected: Vec<usize> = unknown.iter().map(|(at, _)| *at).collect();
-    corrected.retain(|at| tuning.typos && correct::is_correctable(&concepts[*at].0.wanted));
-    corrected.sort_by_key(|at| Reverse(concepts[*at].0.wanted.text.chars().count()));
+    corrected.retain(|at| tuning.typos && correct::is_correctable(&terms[*at].0.word));
+    corrected.sort_by_key(|at| Reverse(terms[*at].0.word.text.chars().count()));
     if corrected.len() > MOST_CORRECTED {
         corrected.truncate(MOST_CORRECTED);
         budget.truncate();
     }
+    let mut corrections = Vec::new();
     for (at, last) in unknown {
-        let (concept, postings) = &mut concepts[at];
-        let rescue = expand::rescue(indexes, &concept.wanted, last, corrected.contains(&at), tuning, budget)?;
-        if let Some(to) = rescue {
-            let from = concept.wanted.text.clone();
-            *concept = expand::concept(&to.wanted, concept.weight * to.weight, tuning);
-            concept.lookups.extend(to.further);
-            *postings = postings_of(indexes, concept, tuning, budget)?;
-            corrections.push(Correction { from, to: to.wanted.text });
+        let (term, postings) = &mut terms[at];
+        let allowed = Allowed { completion: last, correction: corrected.contains(&at) };
+        if let Some(found) = expand::replacement(scope, &term.word, allowed, budget)? {
+            let from = term.word.text.clone();
+            *term = QueryTerm::of(&found.word, term.weight * found.weight, tuning);
+            term.lookups.extend(found.completions);
+            *postings = postings_of(scope, term, budget)?;
+            corrections.push(Correction { from, to: found.word.text });
         }
     }
-    Ok(concepts)
+    Ok(OwnTerms { terms, corrections })
 }
 
-/// Concepts with the number of their postings.
+/// Terms with the number of their postings.
 ///
 /// # Errors
 /// When a dictionary cannot be read.
-pub fn counted(
-    indexes: &[Arc<LoadedIndex>],
-    concepts: Vec<Concept>,
-    tuning: &Tuning,
-    budget: &mut Budget,
-) -> io::Result<Vec<(Concept, u64)>> {
-    let mut counted = Vec::with_capacity(concepts.len());
-    for concept in concepts {
-        let postings = postings_of(indexes, &concept, tuning, budget)?;
-        counted.push((concept, postings));
+pub fn counted(scope: &Scope<'_>, terms: Vec<QueryTerm>, budget: &mut Budget) -> io::Result<Vec<(QueryTerm, u64)>> {
+    let mut counted = Vec::with_capacity(terms.len());
+    for term in terms {
+        let postings = postings_of(scope, &term, budget)?;
+        counted.push((term, postings));
     }
     Ok(counted)
 }
 
-fn postings_of(
-    indexes: &[Arc<LoadedIndex>],
-    concept: &Concept,
-    tuning: &Tuning,
-    budget: &mut Budget,
-) -> io::Result<u64> {
+fn postings_of(scope: &Scope<'_>, term: &QueryTerm, budget: &mut Budget) -> io::Result<u64> {
     let mut count = 0;
-    for index in indexes {
-        for (field, term, weight) in &concept.lookups {
-            if weight * tuning.weights[*field as usize] > 0.0 && budget.look_up() {
-                count += u64::from(index.doc_freq(*field, term)?);
+    for index in scope.indexes {
+        for (field, text, weight) in &term.lookups {
+            if weight * scope.tuning().weights[*field as usize] > 0.0 && budget.look_up() {
+                count += u64::from(index.doc_freq(*field, text)?);
             }
         }
     }
     Ok(count)
 }
 
-/// How many postings of each concept may be read, in the order of the concepts. The rarest come first: they say most.
+/// How many postings of each term may be read, in the order of the terms. The rarest come first: they say most.
 #[must_use]
-pub fn admitted(concepts: Vec<(Concept, u64)>, budget: &mut Budget) -> Vec<(Concept, Postings)> {
-    let mut planned: Vec<(Concept, Postings)> =
-        concepts.into_iter().map(|(concept, all)| (concept, Postings { all, granted: 0 })).collect();
+pub fn admitted(terms: Vec<(QueryTerm, u64)>, budget: &mut Budget) -> Vec<(QueryTerm, Postings)> {
+    let mut planned: Vec<(QueryTerm, Postings)> =
+        terms.into_iter().map(|(term, all)| (term, Postings { all, granted: 0 })).collect();
     let mut rarest: Vec<&mut Postings> = planned.iter_mut().map(|(_, postings)| postings).collect();
     rarest.sort_by_key(|postings| postings.all);
     for postings in rarest {

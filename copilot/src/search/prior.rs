@@ -1,20 +1,13 @@
 //! What the kind of a section says about its worth before any word is compared: a question how something is done is seldom
 //! answered by a reference page or a history of changes, and often by a section with commands.
 
-use std::sync::Arc;
-
-use super::{Intent, Query, Tuning};
-use crate::index::{reader::LoadedIndex, traits::Traits};
+use super::{Intent, scope::Scope};
+use crate::index::traits::Traits;
 
 /// Multiplies every score by what the section's traits say.
-pub(super) fn apply(
-    indexes: &[Arc<LoadedIndex>],
-    query: &Query,
-    intent: Intent,
-    scores: &mut [Vec<f32>],
-    tuning: &Tuning,
-) {
-    let identifier = query.wanted.iter().any(|wanted| wanted.identifier);
+pub(super) fn apply(scope: &Scope<'_>, scores: &mut [Vec<f32>]) {
+    let (intent, tuning) = (scope.intent, scope.tuning());
+    let identifier = scope.query.words.iter().any(|word| word.identifier);
     let how = intent == Intent::HowTo;
     let factors = [
         (Traits::REFERENCE, tuning.reference, !identifier && intent != Intent::Definition),
@@ -26,7 +19,7 @@ pub(super) fn apply(
         (Traits::STEPS, tuning.steps, how),
         (Traits::FIRST, tuning.first, intent == Intent::Definition),
     ];
-    for (index, scores) in indexes.iter().zip(scores) {
+    for (index, scores) in scope.indexes.iter().zip(scores) {
         for (traits, score) in index.traits.iter().zip(scores).filter(|(_, score)| **score > 0.0) {
             for (which, factor, counts) in factors {
                 if counts && traits.any(which) {

@@ -28,7 +28,7 @@ pub fn is_function_word(word: &str) -> bool {
 
 /// One word or identifier of the query.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Wanted {
+pub struct QueryWord {
     /// Folded, as typed.
     pub text: String,
     /// Its stem.
@@ -45,7 +45,7 @@ pub struct Wanted {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Query {
     /// Distinct words and identifiers in order.
-    pub wanted: Vec<Wanted>,
+    pub words: Vec<QueryWord>,
     /// The text ends within its last word, as it does while somebody types.
     pub open: bool,
     /// There was more than is searched.
@@ -65,19 +65,19 @@ impl Query {
         let stemmer = language.stemmer();
         let stem = |word: &str| stemmer.as_ref().map_or_else(|| word.to_owned(), |s| s.stem(word).into_owned());
         let tokens = tokenizer::tokenize(text);
-        let mut wanted: Vec<Wanted> = Vec::new();
-        let words = tokens.words.iter().map(|word| (word, false));
-        for (word, identifier) in words.chain(tokens.identifiers.iter().map(|word| (word, true))) {
+        let mut words: Vec<QueryWord> = Vec::new();
+        let plain = tokens.words.iter().map(|word| (word, false));
+        for (word, identifier) in plain.chain(tokens.identifiers.iter().map(|word| (word, true))) {
             if word.text.is_empty()
-                || wanted.iter().any(|known| known.text == word.text && known.identifier == identifier)
+                || words.iter().any(|known| known.text == word.text && known.identifier == identifier)
             {
                 continue;
             }
-            if wanted.len() == MAX_TERMS {
+            if words.len() == MAX_TERMS {
                 cut = true;
                 break;
             }
-            wanted.push(Wanted {
+            words.push(QueryWord {
                 stem: if identifier { word.text.clone() } else { stem(&word.text) },
                 function_word: language == Language::English && !identifier && is_function_word(&word.text),
                 text: word.text.clone(),
@@ -85,13 +85,13 @@ impl Query {
                 position: word.position,
             });
         }
-        Self { wanted, open: text.ends_with(|c: char| c.is_alphanumeric()), cut }
+        Self { words, open: text.ends_with(|c: char| c.is_alphanumeric()), cut }
     }
 
     /// True when something besides grammar is asked for.
     #[must_use]
     pub fn has_content(&self) -> bool {
-        self.wanted.iter().any(|wanted| !wanted.function_word)
+        self.words.iter().any(|word| !word.function_word)
     }
 }
 
@@ -108,7 +108,7 @@ mod tests {
     #[test]
     fn words_and_identifiers_are_wanted_once() {
         let query = Query::parse("How do I use kube-apiserver, kube-apiserver?", Language::English);
-        let texts: Vec<(&str, bool)> = query.wanted.iter().map(|w| (w.text.as_str(), w.identifier)).collect();
+        let texts: Vec<(&str, bool)> = query.words.iter().map(|w| (w.text.as_str(), w.identifier)).collect();
         assert_eq!(
             texts,
             [
@@ -128,9 +128,9 @@ mod tests {
     #[test]
     fn a_long_text_is_cut_between_characters() {
         let query = Query::parse(&"é ".repeat(5000), Language::English);
-        assert_eq!(query.wanted.len(), 1);
+        assert_eq!(query.words.len(), 1);
         assert_eq!(
-            Query::parse(&(0..9999).map(|n| format!("w{n} ")).collect::<String>(), Language::English).wanted.len(),
+            Query::parse(&(0..9999).map(|n| format!("w{n} ")).collect::<String>(), Language::English).words.len(),
             MAX_TERMS
         );
     }

@@ -1,6 +1,6 @@
 //! The passage of a section that shows why it was found.
 
-use super::rank::Matchers;
+use super::ranking::Matchers;
 use crate::index::{chunk::Chunk, language::Language, tokenizer};
 
 /// Length of a snippet in bytes of source text, roughly two lines of a result list.

@@ -25,7 +25,7 @@ fn request(text: &str) -> Request<'_> {
 }
 
 fn found(indexes: &[Arc<LoadedIndex>], text: &str) -> SearchResults {
-    search(indexes, &request(text), &Synonyms::default(), &Tuning::default()).unwrap()
+    search(indexes, &request(text), &Settings::default()).unwrap()
 }
 
 fn urls(found: &SearchResults) -> Vec<&str> {
@@ -130,7 +130,7 @@ fn paging_and_grouping_are_stable() {
     let index = [index("public", &chunks)];
     let page = |offset, per_page| {
         let request = Request { text: "same words", limit: 10, offset, per_page, section: None, snippets: true };
-        search(&index, &request, &Synonyms::default(), &Tuning::default()).unwrap()
+        search(&index, &request, &Settings::default()).unwrap()
     };
     let all: Vec<String> = (0..3).flat_map(|n| page(n * 10, 0).hits).map(|hit| hit.chunk.url.clone()).collect();
     let mut distinct = all.clone();
@@ -154,8 +154,9 @@ fn letters(n: u32) -> String {
 fn within(index: &[Arc<LoadedIndex>], text: &str, most: Work) -> (Ranking, Budget) {
     let mut budget = Budget::of(most);
     let query = Query::parse(text, Language::English);
-    let ranking =
-        rank::rank(index, &query, Intent::Fact, &Synonyms::default(), &Tuning::default(), &mut budget).unwrap();
+    let settings = Settings::default();
+    let scope = Scope { indexes: index, query: &query, intent: Intent::Fact, settings: &settings };
+    let ranking = rank::rank(&scope, &mut budget).unwrap();
     (ranking, budget)
 }
 
@@ -189,9 +190,7 @@ fn a_few_words_are_corrected_and_the_rest_is_told() {
     let corrected: Vec<&str> = found.corrections.iter().map(|correction| correction.from.as_str()).collect();
     assert_eq!(corrected, ["rareabax", "rarebbax", "everywherx"], "the longest first, then in order");
     assert!(found.truncated);
-    assert!(
-        !search(&index, &request("rareabax everywherx"), &Synonyms::default(), &Tuning::default()).unwrap().truncated
-    );
+    assert!(!search(&index, &request("rareabax everywherx"), &Settings::default()).unwrap().truncated);
 }
 
 proptest::proptest! {

@@ -24,11 +24,11 @@ pub struct Tuning {
     pub exact_heading: f32,
     /// Weight of the whole page's match in the score of its sections.
     pub page: f32,
-    /// Sections from which further words are learned; 0 switches this off.
+    /// Best sections whose words expand the query (pseudo-relevance feedback); 0 switches this off.
     pub feedback_sections: usize,
-    /// Words learned from them.
+    /// Words taken from them.
     pub feedback_words: usize,
-    /// Weight of all learned words together, relative to the query's own.
+    /// Weight of all these words together, relative to the query's own.
     pub feedback: f32,
     /// Weight of acronyms, long forms and synonyms.
     pub synonyms: f32,

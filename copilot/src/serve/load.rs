@@ -1,4 +1,4 @@
-//! From a source to an index in service: look, fetch, verify, warm, switch. What is in service stays until then.
+//! From a source to an index in service: poll, fetch, verify, warm, switch. What is in service stays until then.
 
 use std::{
     fs,
@@ -18,12 +18,12 @@ use crate::{
         artifact::{self, ArtifactFault, VerifyKey},
         cache::Cache,
         pointer::{Pointer, PointerFault},
-        source::{self, Look, Source, SourceFault, Stamp},
+        source::{self, Change, Source, SourceFault, Stamp},
     },
     index::reader::LoadedIndex,
 };
 
-/// Looks after one corpus.
+/// Loads the indexes of one corpus.
 #[derive(Debug, Clone)]
 pub(super) struct Loader {
     corpus: String,
@@ -80,7 +80,7 @@ impl Loader {
     fn load(&self, file: &Path, in_use: &[String]) -> Result<LoadedIndex, Refused> {
         let key = self.verify_key.as_deref();
         let manifest = artifact::inspect(file, key)?;
-        // Room is made before, from what nothing serves.
+        // Space is freed first, from what nothing serves.
         let unreadable = |error: std::io::Error| Refused { kind: "unreadable", reason: error.to_string() };
         self.cache.trim(in_use, manifest.bytes.min(self.cache.bound)).map_err(unreadable)?;
         let unpacked = artifact::open(file, &self.cache.dir, key, Some(&self.corpus), self.cache.bound)?;
@@ -135,14 +135,15 @@ fn kind(fault: &ArtifactFault) -> &'static str {
 #[derive(Debug)]
 struct Followed {
     expires_at: Option<u64>,
-    told: bool,
+    /// That it has expired was reported.
+    reported: bool,
 }
 
 impl Followed {
     /// Once, after it has expired. What it named stays in service: a pod that has none does not follow it any more.
     fn has_expired(&mut self, now: u64) -> Option<Refused> {
-        let ended = self.expires_at.filter(|ended| *ended <= now && !self.told)?;
-        self.told = true;
+        let ended = self.expires_at.filter(|ended| *ended <= now && !self.reported)?;
+        self.reported = true;
         Some(expired(ended, now))
     }
 }
@@ -157,15 +158,15 @@ fn expired(ended: u64, now: u64) -> Refused {
     Refused { kind: "expired", reason }
 }
 
-/// Looks at the source now and then, until told to stop.
-pub(super) async fn follow(loader: Loader, app: App, poll: Duration, stopped: CancellationToken) {
+/// Polls the source at an interval, until `stopped` is cancelled.
+pub(super) async fn follow(loader: Loader, app: App, interval: Duration, stopped: CancellationToken) {
     let mut seen: Option<Stamp> = None;
     let mut followed: Option<Followed> = None;
     app.metrics.followed(&loader.corpus, None);
     loop {
         tokio::select! {
-            look = look(&loader, &app, seen.as_ref(), &mut followed) => {
-                if let Some((stamp, outcome)) = look {
+            polled = poll(&loader, &app, seen.as_ref(), &mut followed) => {
+                if let Some((stamp, outcome)) = polled {
                     seen = stamp;
                     settle(&app, &loader.corpus, outcome);
                 }
@@ -176,32 +177,32 @@ pub(super) async fn follow(loader: Loader, app: App, poll: Duration, stopped: Ca
             () = stopped.cancelled() => return,
         }
         tokio::select! {
-            () = tokio::time::sleep(poll) => {}
+            () = tokio::time::sleep(interval) => {}
             () = stopped.cancelled() => return,
         }
     }
 }
 
-type Looked = Option<(Option<Stamp>, Result<LoadedIndex, Refused>)>;
+type Polled = Option<(Option<Stamp>, Result<LoadedIndex, Refused>)>;
 
-/// `None` when the source is as it was. Without a stamp the next look tries again.
-async fn look(loader: &Loader, app: &App, seen: Option<&Stamp>, followed: &mut Option<Followed>) -> Looked {
-    let found = loader.source.look(&loader.corpus, loader.verify_key.as_deref(), seen).await;
+/// `None` when the source is as it was. Without a stamp the next poll tries again.
+async fn poll(loader: &Loader, app: &App, seen: Option<&Stamp>, followed: &mut Option<Followed>) -> Polled {
+    let change = loader.source.poll(&loader.corpus, loader.verify_key.as_deref(), seen).await;
     let in_use = app.live.in_use();
-    match found {
-        Ok(Look::Same) => None,
+    match change {
+        Ok(Change::None) => None,
         Err(fault) => Some((None, Err(fault.into()))),
-        Ok(Look::File(path, stamp)) => {
+        Ok(Change::File(path, stamp)) => {
             let outcome = load(loader, path.clone(), in_use).await;
             // A file that changed while it was read is looked at again.
             let settled = source::stamp_of(&path).is_ok_and(|after| after == stamp);
             Some((settled.then_some(stamp), outcome))
         }
-        Ok(Look::Object(found, stamp)) => match source::fetch(*found, &loader.cache.dir, loader.cache.bound).await {
+        Ok(Change::Object(found, stamp)) => match source::fetch(*found, &loader.cache.dir, loader.cache.bound).await {
             Ok((file, _)) => Some((Some(stamp), load(loader, file.path().to_owned(), in_use).await)),
             Err(fault) => Some(failed(stamp, fault)),
         },
-        Ok(Look::Pointer(pointer, place, stamp)) => {
+        Ok(Change::Pointer(pointer, place, stamp)) => {
             if let Err(refused) = loader.check(&pointer, now()) {
                 return Some((Some(stamp), Err(refused)));
             }
@@ -217,7 +218,7 @@ async fn look(loader: &Loader, app: &App, seen: Option<&Stamp>, followed: &mut O
             let outcome = outcome.and_then(|index| noted(loader, &pointer, index));
             if outcome.is_ok() {
                 app.metrics.followed(&loader.corpus, pointer.expires_at);
-                *followed = Some(Followed { expires_at: pointer.expires_at, told: false });
+                *followed = Some(Followed { expires_at: pointer.expires_at, reported: false });
             }
             Some((Some(stamp), outcome))
         }

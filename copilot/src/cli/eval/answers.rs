@@ -21,7 +21,7 @@ use crate::{
         answers::{self, Outcome, QuestionKind, Row, Share},
         fit::{self, Example},
     },
-    search::Tuning,
+    search::{self, Tuning},
 };
 
 /// Settings of a measurement.
@@ -92,11 +92,12 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     }
     let tuning: Tuning = changed(&Tuning::default(), &args.changes, "--set")?;
     let choice: Choice = changed(&Choice::default(), &args.choices, "--choose")?;
+    let ranking = search::Settings { tuning, ..search::Settings::default() };
     let indexes = answers::open(&args.indexes)?;
     let settings = Settings { choice, confidence: args.confidence };
     let mut outcomes = Vec::new();
     for set in &args.sets {
-        outcomes.extend(answers::run(&answers::load(set)?, &indexes, &tuning, &settings)?);
+        outcomes.extend(answers::run(&answers::load(set)?, &indexes, &ranking, &settings)?);
     }
     let table = answers::table(&outcomes);
     let failed = gates(args, &outcomes, &table);
@@ -185,7 +186,7 @@ fn gates(args: &Args, outcomes: &[Outcome], table: &BTreeMap<QuestionKind, Row>)
         ("--max-false-answers", args.max_false_answers, row(QuestionKind::Unanswerable).answered),
         ("--max-chat-grounded", args.max_chat_grounded, Share::of(&chat, |outcome| outcome.grounded)),
     ];
-    let said = |name: &str, bound: f32, share: Share| {
+    let failure = |name: &str, bound: f32, share: Share| {
         if share.of == 0 {
             format!("{name} {bound}: no question of this kind")
         } else {
@@ -194,11 +195,11 @@ fn gates(args: &Args, outcomes: &[Outcome], table: &BTreeMap<QuestionKind, Row>)
     };
     let too_low = least.into_iter().filter_map(|(name, bound, share)| {
         let bound = bound?;
-        (share.of == 0 || share.share < f64::from(bound) - 1e-6).then(|| said(name, bound, share))
+        (share.of == 0 || share.share < f64::from(bound) - 1e-6).then(|| failure(name, bound, share))
     });
     let too_high = most.into_iter().filter_map(|(name, bound, share)| {
         let bound = bound?;
-        (share.of == 0 || share.share > f64::from(bound) + 1e-6).then(|| said(name, bound, share))
+        (share.of == 0 || share.share > f64::from(bound) + 1e-6).then(|| failure(name, bound, share))
     });
     too_low.chain(too_high).collect()
 }

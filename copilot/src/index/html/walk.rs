@@ -3,8 +3,8 @@
 use scraper::{ElementRef, Node, node::Element};
 
 use crate::index::{
-    block::{Builder, Container, squeeze},
-    markdown::{FrontMatter, Page, Section},
+    block::{Builder, Container, capital, squeeze},
+    page::{FrontMatter, Outline, Page, Section},
 };
 
 /// Elements whose text is not the page's.
@@ -40,8 +40,6 @@ const NOTES: [&str; 8] =
     ["admonition", "theme-admonition", "alert", "callout", "custom-block", "note", "admonitionblock", "hint"];
 /// Classes of what an admonition or tab is called.
 const TITLES: [&str; 4] = ["admonition-title", "alert-title", "callout-title", "custom-block-title"];
-/// Most headings of a page that start a section of their own.
-const MAX_HEADINGS: usize = 5_000;
 
 /// Code under way.
 #[derive(Debug, Default)]
@@ -54,8 +52,7 @@ struct Code {
 /// Collects sections from the tree.
 #[derive(Debug, Default)]
 pub(super) struct Walk {
-    done: Vec<Section>,
-    current: Section,
+    outline: Outline,
     builder: Builder,
     heading: Option<(u8, String)>,
     heading_id: Option<String>,
@@ -75,8 +72,6 @@ pub(super) struct Walk {
     /// Labels of the tabs of the sets that are open, those of the tabs to come; and the depth of the set.
     labels: Vec<(usize, Vec<String>)>,
     passing_over: usize,
-    headings: usize,
-    first_h1: Option<String>,
     /// The page is Markdown: headings are text.
     inside: bool,
 }
@@ -93,7 +88,7 @@ impl Walk {
     }
 
     pub(super) fn has_h1(&self) -> bool {
-        self.first_h1.is_some()
+        self.outline.has_h1()
     }
 
     pub(super) fn read(&mut self, content: ElementRef<'_>) {
@@ -302,25 +297,12 @@ impl Walk {
         // Signs that link a heading to itself stand at its end.
         let heading = squeeze(&text).trim_end_matches(['¶', '#', '\u{f0c1}', '🔗']).trim_end().to_owned();
         let anchor = self.heading_id.take().filter(|id| !id.is_empty());
-        if level == 1 && self.first_h1.is_none() && !heading.is_empty() {
-            self.first_h1 = Some(heading.clone());
-        }
-        self.headings += 1;
-        if self.headings > MAX_HEADINGS {
-            self.builder.push(&heading);
-            self.builder.end_text();
-            return;
-        }
-        self.current.blocks = self.builder.take();
-        let next = Section { level, heading, anchor, blocks: Vec::new() };
-        self.done.push(std::mem::replace(&mut self.current, next));
+        self.outline.begin(Section { level, heading, anchor, blocks: Vec::new() }, &mut self.builder);
     }
 
     pub(super) fn finish(mut self, front_matter: FrontMatter) -> Page {
         self.end_text();
-        self.current.blocks = self.builder.take();
-        self.done.push(self.current);
-        Page { front_matter, heading: self.first_h1, sections: self.done }
+        self.outline.finish(front_matter, self.builder)
     }
 }
 
@@ -349,11 +331,6 @@ fn language(element: &Element) -> Option<String> {
         Some(name.to_owned()).filter(|name| !name.is_empty())
     };
     element.classes().find_map(named).or_else(|| element.attr("data-lang").map(str::to_owned))
-}
-
-fn capital(word: &str) -> String {
-    let mut letters = word.chars();
-    letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
 }
 
 fn passed_over(element: &Element) -> bool {

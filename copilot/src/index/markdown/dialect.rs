@@ -6,6 +6,7 @@ use super::{
     include::Includes,
     tag::{self, Attributes},
 };
+use crate::index::block::capital;
 
 /// Components whose content is a note.
 const NOTES: [&str; 9] = ["Note", "Info", "Warning", "Tip", "Caution", "Danger", "Check", "Callout", "Admonition"];
@@ -172,7 +173,7 @@ impl Pass<'_> {
             "tabs" | "tab-set" | "code-group" | "steps" | "columns" | "card" | "grid" | "caption" | "html" => {
                 return false;
             }
-            _ if title.is_empty() => tag::marker(&mut self.out, "note", &tag::capital(kind)),
+            _ if title.is_empty() => tag::marker(&mut self.out, "note", &capital(kind)),
             _ => tag::marker(&mut self.out, "note", title),
         }
         true
@@ -222,7 +223,7 @@ impl Pass<'_> {
         }
         let marked = NOTES.contains(&name) || TABS.contains(&name);
         if NOTES.contains(&name) {
-            let kind = attributes.any(&["type"]).map_or_else(|| name.to_owned(), tag::capital);
+            let kind = attributes.any(&["type"]).map_or_else(|| name.to_owned(), capital);
             tag::marker(&mut self.out, "note", if title.is_empty() { &kind } else { title });
         } else if TABS.contains(&name) {
             tag::marker(&mut self.out, "tab", title);
@@ -292,7 +293,7 @@ fn opener(content: &str) -> Option<(&'static str, String)> {
     if !kind.chars().all(|c| c.is_alphanumeric() || matches!(c, '-' | '_')) {
         return None;
     }
-    Some(("note", quoted.filter(|title| !title.is_empty()).unwrap_or_else(|| tag::capital(kind))))
+    Some(("note", quoted.filter(|title| !title.is_empty()).unwrap_or_else(|| capital(kind))))
 }
 
 /// A line without macros (`{{ … }}`, `{% … %}`, `{# … #}`), lists of attributes (`{ .class }`) and icons

@@ -1,35 +1,8 @@
-//! A page's own front matter.
+//! A page's own front matter, as it is read.
 
 use serde::Deserialize;
 
-/// What a page says of itself between the `---` lines at its beginning.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct FrontMatter {
-    /// Title, instead of the first heading.
-    pub title: Option<String>,
-    /// Not to be found: `search: {exclude: true}`, `search: exclude`, `draft: true`.
-    pub excluded: bool,
-    /// Factor on the score: `search: {boost: 2}`.
-    pub boost: Option<f32>,
-    /// Everything as it was written, for shortcodes that show a value of it.
-    values: serde_json::Map<String, serde_json::Value>,
-}
-
-impl FrontMatter {
-    /// What a page of a built site says of itself.
-    pub(in crate::index) fn of_built_page(title: Option<String>, excluded: bool) -> Self {
-        Self { title, excluded, ..Self::default() }
-    }
-
-    /// A value as text.
-    pub(super) fn value(&self, name: &str) -> Option<String> {
-        match self.values.get(name)? {
-            serde_json::Value::String(text) => Some(text.clone()),
-            serde_json::Value::Number(number) => Some(number.to_string()),
-            _ => None,
-        }
-    }
-}
+use crate::index::page::FrontMatter;
 
 /// Front matter and what follows it.
 pub(super) fn split_front_matter(source: &str) -> (FrontMatter, &str) {

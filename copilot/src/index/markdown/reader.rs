@@ -2,24 +2,20 @@
 
 use pulldown_cmark::{BlockQuoteKind, CodeBlockKind, Event, HeadingLevel, Tag, TagEnd};
 
-use super::{
-    FrontMatter, MAX_HEADINGS, Page, Section,
-    tag::{self, Attributes, Mark},
-};
+use super::tag::{self, Attributes, Mark};
 use crate::index::{
     anchor::Anchors,
-    block::{Block, Builder, Container, squeeze},
+    block::{Builder, Container, squeeze},
     html,
+    page::{FrontMatter, Outline, Page, Section},
 };
 
 /// Collects sections. Nothing here recurses, however deep the page nests.
 #[derive(Debug, Default)]
 pub(super) struct Reader {
     anchors: Anchors,
-    done: Vec<Section>,
-    current: Section,
+    outline: Outline,
     builder: Builder,
-    headings: usize,
     heading: Option<String>,
     heading_id: Option<String>,
     /// Language and title of the code block under way, and its text.
@@ -31,7 +27,6 @@ pub(super) struct Reader {
     quotes: Vec<bool>,
     /// Marks that are open.
     marks: Vec<Container>,
-    first_h1: Option<String>,
 }
 
 impl Reader {
@@ -185,28 +180,12 @@ impl Reader {
             Some(id) => Some(self.anchors.explicit(&id)),
             None => self.anchors.of_text(&heading),
         };
-        if level == HeadingLevel::H1 && self.first_h1.is_none() && !heading.is_empty() {
-            self.first_h1 = Some(heading.clone());
-        }
-        self.headings += 1;
-        if self.headings > MAX_HEADINGS {
-            self.builder.push(&heading);
-            self.builder.end_text();
-            return;
-        }
-        self.current.blocks = self.blocks();
         let next = Section { level: level as u8, heading, anchor, blocks: Vec::new() };
-        self.done.push(std::mem::replace(&mut self.current, next));
+        self.outline.begin(next, &mut self.builder);
     }
 
-    fn blocks(&mut self) -> Vec<Block> {
-        self.builder.take()
-    }
-
-    pub(super) fn finish(mut self, front_matter: FrontMatter) -> Page {
-        self.current.blocks = self.blocks();
-        self.done.push(self.current);
-        Page { front_matter, heading: self.first_h1, sections: self.done }
+    pub(super) fn finish(self, front_matter: FrontMatter) -> Page {
+        self.outline.finish(front_matter, self.builder)
     }
 }
 

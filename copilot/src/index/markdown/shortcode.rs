@@ -2,10 +2,11 @@
 //! names never reach a reader.
 
 use super::{
-    front_matter::{FrontMatter, split_front_matter},
+    front_matter::split_front_matter,
     include::{self, Includes},
     tag::{self, Attributes},
 };
+use crate::index::{block::capital, page::FrontMatter};
 
 /// Shortcodes that set a note apart.
 const NOTES: [&str; 15] = [
@@ -100,7 +101,7 @@ fn begin(
     let mut opened = |state| open.push((code.name.to_owned(), state));
     match code.name {
         name if NOTES.contains(&name) && has_end() => {
-            let title = attributes.any(&["title", "name"]).map_or_else(|| tag::capital(name), str::to_owned);
+            let title = attributes.any(&["title", "name"]).map_or_else(|| capital(name), str::to_owned);
             tag::marker(out, "note", &title);
             opened(Open::Marker);
         }

@@ -100,9 +100,3 @@ pub(super) fn read_mark(html: &str) -> Option<Mark<'_>> {
         _ => None,
     }
 }
-
-/// A word with a capital.
-pub(super) fn capital(word: &str) -> String {
-    let mut letters = word.chars();
-    letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
-}

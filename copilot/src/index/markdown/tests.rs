@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::index::block::BlockKind;
+use crate::index::{block::BlockKind, page::MAX_HEADINGS};
 
 fn parse(source: &str) -> Page {
     super::parse(source, Slug::default())

@@ -54,12 +54,48 @@ fn settings_are_inherited() {
 
 #[test]
 fn an_unknown_slug_function_is_known_to_be_unknown() {
-    for (line, expected) in [
-        ("slugify: !!python/name:markdown.extensions.toc.slugify_unicode", Slug::Unicode),
-        ("slugify: !!python/object/apply:pymdownx.slugs.slugify {}", Slug::PyMdown),
-        ("slugify: !!python/name:own.slugs.make", Slug::Unknown),
+    for (extensions, expected) in [
+        ("[toc: {slugify: !!python/name:markdown.extensions.toc.slugify_unicode }]", Slug::Unicode),
+        ("[toc: {slugify: !!python/object/apply:pymdownx.slugs.slugify {}}]", Slug::PyMdown),
+        ("{toc: {slugify: !!python/object/apply:pymdownx.slugs.slugify {kwds: {case: lower}}}}", Slug::PyMdownLower),
+        ("[toc: {slugify: !!python/object/apply:pymdownx.slugs.slugify {kwds: {case: fold}}}]", Slug::Unknown),
+        ("[toc: {slugify: !!python/object/apply:pymdownx.slugs.slugify {kwds: {percent_encode: 1}}}]", Slug::Unknown),
+        ("[toc: {slugify: !!python/name:own.slugs.make }]", Slug::Unknown),
+        ("[toc, {other: {slugify: !!python/name:own.slugs.make }}]", Slug::Ascii),
     ] {
-        assert_eq!(slug(line), Some(expected), "{line}");
+        let (_folder, file) = project(&format!("markdown_extensions: {extensions}\n"));
+        assert_eq!(read(&file).unwrap().slug, expected, "{extensions}");
     }
-    assert_eq!(slug("site_name: x"), None);
+}
+
+#[test]
+fn tags_in_text_and_comments_are_text() {
+    let (_folder, file) = project(
+        "# slugify: !ENV\nsite_url: 'https://x/!ENV/'\nnav:\n  - \"About !ENV and !!python/x\": about.md\n\
+         use_directory_urls: No\ndocs_dir: !ENV [NOT_SET_HERE, NOT_THERE_EITHER, pages]\n",
+    );
+    let read = read(&file).unwrap();
+    assert_eq!(read.site_url.as_deref(), Some("https://x/!ENV/"));
+    assert_eq!(read.titles["about.md"], "About !ENV and !!python/x");
+    assert!(!read.directory_urls && read.docs_dir.ends_with("pages"));
+}
+
+#[test]
+fn anchors_and_merges_are_followed_within_a_bound() {
+    let (_folder, file) =
+        project("base: &base {docs_dir: pages, site_url: https://b/}\n<<: *base\nsite_url: https://own/\n");
+    let found = read(&file).unwrap();
+    assert!(found.docs_dir.ends_with("pages"));
+    assert_eq!(found.site_url.as_deref(), Some("https://own/"));
+    let mut bomb = "a0: &a0 [x, x, x, x, x, x, x, x]\n".to_owned();
+    for level in 1..20 {
+        let before = format!("*a{}, ", level - 1).repeat(8);
+        bomb.push_str(&format!("a{level}: &a{level} [{before}]\n"));
+    }
+    bomb.push_str("nav: *a19\n");
+    let (_folder, file) = project(&bomb);
+    assert!(read(&file).unwrap_err().contains("more than"));
+    let (_folder, file) = project(&format!("nav: {}{}\n", "[".repeat(500), "]".repeat(500)));
+    let fault = read(&file).unwrap_err();
+    assert!(fault.contains("deep") || fault.contains("recursion"), "{fault}");
 }
