@@ -86,16 +86,14 @@ fn read<T: serde::de::DeserializeOwned>(
 
 /// Runs every case against a policy.
 pub fn run(policy: &Snapshot, document: &CasesDocument, coverage: &mut Coverage) -> Vec<CaseResult> {
-    document.cases.iter().map(|case| run_case(policy, document, case, coverage)).collect()
-}
-
-fn run_case(policy: &Snapshot, document: &CasesDocument, case: &CaseDocument, coverage: &mut Coverage) -> CaseResult {
-    let mut failures = Vec::new();
-    match start(document, case) {
-        Ok(now) => run_steps(policy, document, case, now, coverage, &mut failures),
-        Err(error) => failures.push(error),
-    }
-    CaseResult { name: case.name.clone(), failures }
+    let run_case = |case: &CaseDocument| {
+        let mut run = Run { policy, document, case, coverage: &mut *coverage, failures: Vec::new() };
+        if let Err(error) = start(document, case).and_then(|now| run.steps(now)) {
+            run.failures.push(error);
+        }
+        CaseResult { name: case.name.clone(), failures: run.failures }
+    };
+    document.cases.iter().map(run_case).collect()
 }
 
 /// The instant at which every clock of the cases starts, unless they say otherwise.
@@ -105,43 +103,49 @@ fn start(document: &CasesDocument, case: &CaseDocument) -> Result<Timestamp, Str
     Timestamp::parse(case.clock.as_deref().or(document.clock.as_deref()).unwrap_or(START))
 }
 
-fn run_steps(
-    policy: &Snapshot,
-    document: &CasesDocument,
-    case: &CaseDocument,
-    mut now: Timestamp,
-    coverage: &mut Coverage,
-    failures: &mut Vec<String>,
-) {
-    let mut facts = WrittenFacts::default();
-    for (index, step) in case.steps().iter().enumerate() {
-        let label = if case.steps.is_empty() { String::new() } else { format!("step {}: ", index + 1) };
-        if let Some(after) = &step.after {
-            match parse_duration(after) {
-                Ok(after) => now = now.plus(after),
-                Err(error) => return failures.push(format!("{label}after: {error}")),
+/// One case while it is run.
+struct Run<'a> {
+    policy: &'a Snapshot,
+    document: &'a CasesDocument,
+    case: &'a CaseDocument,
+    coverage: &'a mut Coverage,
+    failures: Vec<String>,
+}
+
+impl Run<'_> {
+    /// # Errors
+    /// Why the case cannot be run on.
+    fn steps(&mut self, mut now: Timestamp) -> Result<(), String> {
+        let mut facts = WrittenFacts::default();
+        for (index, step) in self.case.steps().iter().enumerate() {
+            let label = if self.case.steps.is_empty() { String::new() } else { format!("step {}: ", index + 1) };
+            if let Some(after) = &step.after {
+                now = now.plus(parse_duration(after).map_err(|error| format!("{label}after: {error}"))?);
             }
-        }
-        let scene = scene(document, case, step);
-        for turn in 1..=step.repeat.unwrap_or(1) {
-            let at = if step.repeat.is_some() { format!("{label}request {turn}: ") } else { label.clone() };
-            let played = match play(policy, &scene, &mut facts, now) {
-                Ok(played) => played,
-                Err(error) => return failures.push(format!("{at}{error}")),
-            };
-            coverage.record(&played);
-            let wrong = differences(&step.expect, &played.decision);
-            if !wrong.is_empty() {
-                let mut text = format!("{at}{}\n", wrong.join("\n    "));
-                for TraceStep { step, text: said } in &played.steps {
-                    // Writing to a string does not fail.
-                    let _ = writeln!(text, "      {step:<12} {said}");
+            let scene = scene(self.document, self.case, step);
+            for turn in 1..=step.repeat.unwrap_or(1) {
+                let at = if step.repeat.is_some() { format!("{label}request {turn}: ") } else { label.clone() };
+                let played = play(self.policy, &scene, &mut facts, now).map_err(|error| format!("{at}{error}"))?;
+                self.coverage.record(&played);
+                let wrong = differences(&step.expect, &played.decision);
+                if !wrong.is_empty() {
+                    self.failures.push(failure(&at, &wrong, &played.steps));
+                    break;
                 }
-                failures.push(text.trim_end().to_owned());
-                break;
             }
         }
+        Ok(())
     }
+}
+
+/// What was not as expected, and how the decision came about.
+fn failure(at: &str, wrong: &[String], steps: &[TraceStep]) -> String {
+    let mut text = format!("{at}{}\n", wrong.join("\n    "));
+    for TraceStep { step, text: detail } in steps {
+        // Writing to a string does not fail.
+        let _ = writeln!(text, "      {step:<12} {detail}");
+    }
+    text.trim_end().to_owned()
 }
 
 /// What a step does not say is as in its case.

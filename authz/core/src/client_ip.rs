@@ -87,7 +87,7 @@ fn within(network: IpNet, prefix: u8) -> IpNet {
     IpNet::new(network.addr(), network.prefix_len().min(prefix)).unwrap_or(network).trunc()
 }
 
-/// Finds the client's address, or `None` when Envoy told no peer.
+/// Finds the client's address, or `None` when the peer is unknown.
 pub fn client_ip(policy: &ClientIpPolicy, request: &RequestView) -> Option<ClientIp> {
     let peer = request.peer?.to_canonical();
     let entries = forwarded_for(request, policy.envoy_appends.then_some(peer));

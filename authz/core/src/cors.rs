@@ -45,7 +45,7 @@ pub struct CorsProfile {
     pub private_network: bool,
 }
 
-/// What CORS says about one request.
+/// The verdict of CORS on one request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CorsVerdict {
     /// The route has no profile, or no `Origin` was sent: nothing to check.

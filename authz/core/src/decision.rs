@@ -54,13 +54,13 @@ pub struct About {
     pub route: Option<Arc<Route>>,
     /// The client's address, once found.
     pub client_ip: Option<ClientIp>,
-    /// What the facts said of the caller.
+    /// The facts about the caller.
     pub facts: CallerFacts,
     /// The plan of a caller who is not suspended.
     pub plan: Option<String>,
     /// Response headers for CORS: also on refusals, and to be kept when the backend answers.
     pub cors: Vec<HeaderLine>,
-    /// What the limits said, in the order asked.
+    /// The state of each limit that was charged, in that order.
     pub limits: Vec<LimitState>,
     /// Things worth a line in the decision log that did not decide: a suspended member, a stale cookie.
     pub notes: Vec<Note>,
@@ -98,7 +98,7 @@ impl About {
 pub enum Note {
     /// The member is suspended and served as an anonymous caller.
     Suspended,
-    /// A stale cookie was passed over; the reader is told to sign in again.
+    /// A stale cookie was ignored; the reader should sign in again.
     StaleSession(TokenFault),
     /// A token did not verify and the route serves such callers as anonymous ones.
     InvalidTokenIgnored(TokenFault),
@@ -298,7 +298,7 @@ impl Refusal {
         }
     }
 
-    /// What the log learns beyond [`Refusal::kind`].
+    /// What the log has beyond [`Refusal::kind`].
     pub fn cause(&self) -> String {
         match self {
             Self::Malformed(fault) => fault.to_string(),
@@ -339,7 +339,7 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// The steps of a decision, for `authz explain`. Costs nothing when nobody asked.
+/// The steps of a decision, for `authz explain`. Costs nothing unless it is wanted.
 #[derive(Debug, Default)]
 pub(crate) struct Trace {
     steps: Option<Vec<TraceStep>>,
@@ -350,7 +350,7 @@ pub(crate) struct Trace {
 pub struct TraceStep {
     /// Name of the step, in the words of DESIGN: request, route, cors, client_ip, limits, identity, entitlement, corpus.
     pub step: &'static str,
-    /// What it saw and what it decided.
+    /// What it found and decided.
     pub text: String,
 }
 
@@ -365,7 +365,7 @@ impl Trace {
         Self::default()
     }
 
-    /// Notes a step, if anybody listens.
+    /// Notes a step of a trace that records.
     pub(crate) fn note(&mut self, step: &'static str, text: impl FnOnce() -> String) {
         if let Some(steps) = &mut self.steps {
             steps.push(TraceStep { step, text: text() });

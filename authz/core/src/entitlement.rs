@@ -38,7 +38,7 @@ impl Entitlements {
     }
 }
 
-/// What the store says of a member.
+/// A member, as stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MemberRecord {
     /// Suspended members are served as anonymous ones.

@@ -1,4 +1,4 @@
-//! What a decision must be told: limits, tokens, members and API keys.
+//! The facts that a decision needs: limits, tokens, members and API keys.
 //!
 //! The server gives live facts, `authz test` written ones, `authz replay` recorded ones. The trait knows no executor.
 
@@ -16,7 +16,7 @@ use crate::{
     time::Timestamp,
 };
 
-/// Answers the questions of one decision.
+/// The source of the facts of one decision.
 pub trait Facts: Sync {
     /// Charges all limits of a stage, or none of them when an enforced one does not fit.
     fn charge(&self, stage: Stage, charges: &[Charge], now: Timestamp) -> impl Future<Output = StageOutcome> + Send;
@@ -29,14 +29,14 @@ pub trait Facts: Sync {
         now: Timestamp,
     ) -> impl Future<Output = Result<Arc<VerifiedToken>, TokenFault>> + Send;
 
-    /// What the store says of the member whom a token names, and of the token.
+    /// Looks up the membership behind a token, and whether the token was revoked.
     fn membership(&self, token: &VerifiedToken) -> impl Future<Output = Result<Membership, StoreUnavailable>> + Send;
 
     /// Looks an API key up.
     fn api_key(&self, key: &str, now: Timestamp) -> impl Future<Output = Result<ApiKeyRecord, ApiKeyFault>> + Send;
 }
 
-/// What the facts said of the caller in one decision. A question that was not asked has no answer.
+/// The facts about the caller that one decision looked up. What it did not look up is `None`.
 #[derive(Debug, Clone, Default)]
 pub struct CallerFacts {
     /// How the verification of the token ended.
@@ -48,7 +48,7 @@ pub struct CallerFacts {
 }
 
 impl CallerFacts {
-    /// The member of a token that verified, whatever the store says of the member.
+    /// The member of a token that verified, suspended or not.
     pub fn member(&self) -> Option<&MemberId> {
         self.token.as_ref()?.as_ref().ok().map(|token| &token.member)
     }

@@ -173,7 +173,7 @@ impl TokenFault {
     }
 }
 
-/// What the store says of an API key.
+/// An API key and its holder, as stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ApiKeyRecord {
     /// Public id of the key: never the key.
@@ -260,7 +260,7 @@ fn presented_token<'a>(
     Ok(without_token)
 }
 
-/// The token of an `Authorization: Bearer` header (RFC 6750, section 2.1). Another scheme is not ours to judge.
+/// The token of an `Authorization: Bearer` header (RFC 6750, section 2.1). Other schemes are ignored.
 fn bearer<'a>(request: &'a RequestView, name: &str) -> Result<Option<&'a str>, PresentedFault> {
     let value = request.headers.single(name).map_err(|fault| header_fault("authorization", fault))?;
     let Some(value) = value else { return Ok(None) };

@@ -1,6 +1,6 @@
 //! Steps 5 and 8: rate limits (GCRA), their keys, and the `RateLimit` fields of answers.
 //!
-//! The core says what is charged; a fact says whether it fits, because the state of limits is a fact like any other.
+//! The core computes the charges; whether they fit is a fact, because the state of limits is one.
 
 pub mod gcra;
 pub mod memory;
@@ -80,7 +80,7 @@ pub enum Stage {
     /// The per-address limit of preflights, which stands alone.
     Preflight,
     /// The per-address limit of requests that were refused before any other limit counted them. Counted in each
-    /// process, whatever the policy says: noise must not cost a question to another server.
+    /// process, whatever the policy's backend: noise must not cost a round trip to another server.
     Noise,
 }
 
@@ -102,7 +102,7 @@ pub struct Charge {
     pub cost: u32,
 }
 
-/// What one limit said.
+/// The state of one limit after a charge.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LimitState {
     /// The limit's name.
@@ -135,12 +135,12 @@ impl LimitState {
     }
 }
 
-/// What all limits of a stage said. Either all of them were charged, or (when one that is enforced did not fit) none.
+/// The states of all limits of a stage. Either all of them were charged, or (when one that is enforced did not fit) none.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct StageOutcome {
     /// In the order of the charges.
     pub states: Vec<LimitState>,
-    /// The limits could not be asked at all and the policy says to refuse then.
+    /// The limits could not be charged at all, and the policy refuses then.
     pub undecidable: bool,
 }
 
@@ -224,7 +224,7 @@ fn key(rule: &LimitRule, subject: &Subject<'_>) -> Option<LimitKey> {
 }
 
 /// The `RateLimit`, `RateLimit-Policy` and, when refused, `Retry-After` fields
-/// (draft-ietf-httpapi-ratelimit-headers; RFC 9110, section 10.2.3). The limit with the least left speaks.
+/// (draft-ietf-httpapi-ratelimit-headers; RFC 9110, section 10.2.3). They report the limit with the least left.
 pub fn headers(states: &[LimitState]) -> Vec<HeaderLine> {
     let enforced = || states.iter().filter(|state| !state.shadow);
     let mut lines = Vec::with_capacity(3);

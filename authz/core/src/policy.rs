@@ -56,11 +56,11 @@ pub struct Snapshot {
 /// How entitlements are looked up and cached.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EntitlementsPolicy {
-    /// How long a member is believed without asking.
+    /// How long a member's record is used without reading it again.
     pub ttl: Duration,
     /// How long an unknown member stays unknown.
     pub negative_ttl: Duration,
-    /// How old may be what is said of a member while no primary can be read.
+    /// Greatest age of a member's record while no primary can be read.
     pub max_stale: Duration,
     /// Most members in memory.
     pub max_entries: u32,

@@ -100,7 +100,7 @@ pub enum RequestFault {
 pub struct Malformed {
     /// Why.
     pub fault: RequestFault,
-    /// The peer of the TCP connection to Envoy. Whoever it speaks for cannot be told from headers that were not read.
+    /// The peer of the TCP connection to Envoy. Whom it forwards for is unknown: the headers were not read.
     pub peer: Option<IpAddr>,
 }
 

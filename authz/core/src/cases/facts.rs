@@ -1,4 +1,4 @@
-//! Written facts: what a case says about tokens, members and limits.
+//! Written facts: the tokens, members and limits of a case.
 
 use std::{
     collections::BTreeMap,

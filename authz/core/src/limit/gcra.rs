@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::quota::{Quota, interval_nanos};
 
-/// What GCRA says about one charge.
+/// The verdict on one charge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Verdict {
     /// Whether the charge fits.
@@ -71,12 +71,12 @@ impl Pace {
         Self(exponent << Self::MANTISSA | mantissa)
     }
 
-    /// As it was kept.
+    /// From [`bits`](Self::bits).
     pub fn from_bits(bits: u32) -> Self {
         Self(bits & ((1 << Self::BITS) - 1))
     }
 
-    /// To be kept.
+    /// As bits to keep.
     pub fn bits(self) -> u32 {
         self.0
     }

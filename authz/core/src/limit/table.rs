@@ -141,7 +141,7 @@ impl<S: BuildHasher> Table<S> {
         Some(StageOutcome { states, undecidable: false })
     }
 
-    /// Makes a key at least as used as `ahead` nanoseconds, such as another store told. `None` as for
+    /// Makes a key at least as used as `ahead` nanoseconds, as another store reports. `None` as for
     /// [`charge`](Self::charge).
     pub fn raise(&self, charge: &Charge, label: u8, ahead: u64, now: Timestamp) -> Option<()> {
         let now = now.nanos();

@@ -13,12 +13,12 @@ use crate::time::Timestamp;
 
 const START: u64 = 1_800_000_000_000_000_000;
 
-fn allowance(count: u32, seconds: u64, burst: u32) -> Allowance {
+pub(super) fn allowance(count: u32, seconds: u64, burst: u32) -> Allowance {
     let nonzero = |number| NonZeroU32::new(number).unwrap();
     Allowance::new(Rate { count: nonzero(count), window: Duration::from_secs(seconds) }, nonzero(burst))
 }
 
-fn rule(name: &str, allowance: Allowance, shadow: bool) -> Arc<LimitRule> {
+pub(super) fn rule(name: &str, allowance: Allowance, shadow: bool) -> Arc<LimitRule> {
     Arc::new(LimitRule {
         name: name.into(),
         key: vec![LimitKeyPart::ClientIp],

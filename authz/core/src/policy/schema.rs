@@ -6,7 +6,7 @@
 use serde_json::{Map, Value as Json};
 
 use super::{
-    diagnostic::{Findings, did_you_mean},
+    diagnostic::{Findings, Position, did_you_mean},
     document::PolicyDocument,
     yaml::{Node, Value},
 };
@@ -25,24 +25,25 @@ pub fn json_schema() -> Json {
 pub(crate) fn check(schema: &Json, node: &Node, name: &str, findings: &mut Findings<'_>) {
     let empty = Map::new();
     let definitions = schema.get("$defs").and_then(Json::as_object).unwrap_or(&empty);
-    Checker { definitions }.check(schema, node, name, findings);
+    Checker { definitions, findings }.check(schema, node, name);
 }
 
-struct Checker<'s> {
+struct Checker<'s, 'f, 't> {
     definitions: &'s Map<String, Json>,
+    findings: &'f mut Findings<'t>,
 }
 
-impl<'s> Checker<'s> {
-    fn check(&self, schema: &'s Json, node: &Node, name: &str, findings: &mut Findings<'_>) {
+impl<'s> Checker<'s, '_, '_> {
+    fn check(&mut self, schema: &'s Json, node: &Node, name: &str) {
         let schema = self.resolve(schema);
         if let Some(choices) = schema.get("anyOf").or_else(|| schema.get("oneOf")).and_then(Json::as_array) {
-            return self.check_choice(choices, node, name, findings);
+            return self.check_choice(choices, node, name);
         }
         if let Some(allowed) = schema.get("enum").and_then(Json::as_array) {
-            return check_words(&allowed.iter().filter_map(Json::as_str).collect::<Vec<_>>(), node, name, findings);
+            return self.check_words(&allowed.iter().filter_map(Json::as_str).collect::<Vec<_>>(), node, name);
         }
         if let Some(word) = schema.get("const").and_then(Json::as_str) {
-            return check_words(&[word], node, name, findings);
+            return self.check_words(&[word], node, name);
         }
         let types = types(schema);
         if !types.is_empty() && !types.iter().any(|kind| has_type(&node.value, kind)) {
@@ -51,14 +52,14 @@ impl<'s> Checker<'s> {
                 matches!(node.value, Value::Integer(_) | Value::Float(_) | Value::Bool(_)) && types.contains(&"string");
             let help = quote.then(|| "put it into quotation marks".to_owned());
             let message = format!("{name} is {}; expected {}", node.value.kind(), expected.join(" or "));
-            return findings.error(node.at, message, help);
+            return self.findings.error(node.at, message, help);
         }
         match &node.value {
-            Value::Map(entries) => self.check_map(schema, entries, node, name, findings),
+            Value::Map(entries) => self.check_map(schema, entries, (node.at, name)),
             Value::List(items) => {
                 if let Some(schema) = schema.get("items") {
                     for item in items {
-                        self.check(schema, item, &format!("an item of {name}"), findings);
+                        self.check(schema, item, &format!("an item of {name}"));
                     }
                 }
             }
@@ -73,47 +74,41 @@ impl<'s> Checker<'s> {
                 let (least, most) = (bound("minimum").unwrap_or(0.0), bound("maximum").unwrap_or(widest));
                 if value < least || value > most {
                     let expected = format!("expected a number from {least} to {most}");
-                    findings.error(node.at, format!("{name} is {number}; {expected}"), None);
+                    self.findings.error(node.at, format!("{name} is {number}; {expected}"), None);
                 }
             }
             _ => {}
         }
     }
 
-    fn check_map(
-        &self,
-        schema: &'s Json,
-        entries: &[(String, super::diagnostic::Position, Node)],
-        node: &Node,
-        name: &str,
-        findings: &mut Findings<'_>,
-    ) {
+    /// The fields of a map, which stands at this position under this name.
+    fn check_map(&mut self, schema: &'s Json, entries: &[(String, Position, Node)], (at, name): (Position, &str)) {
         let properties = schema.get("properties").and_then(Json::as_object);
         let additional = schema.get("additionalProperties");
-        for (key, at, value) in entries {
+        for (key, key_at, value) in entries {
             if let Some(property) = properties.and_then(|properties| properties.get(key)) {
-                self.check(property, value, &format!("`{key}`"), findings);
+                self.check(property, value, &format!("`{key}`"));
             } else if let Some(schema) = additional.filter(|schema| schema.is_object() || **schema == Json::Bool(true))
             {
-                self.check(schema, value, &format!("`{key}`"), findings);
+                self.check(schema, value, &format!("`{key}`"));
             } else {
                 let mut known: Vec<&str> = properties.into_iter().flatten().map(|(name, _)| name.as_str()).collect();
                 known.sort_unstable();
                 let help = did_you_mean(key, known.iter().copied())
                     .unwrap_or_else(|| format!("known here: {}", known.join(", ")));
-                findings.error(*at, format!("unknown field `{key}` in {name}"), Some(help));
+                self.findings.error(*key_at, format!("unknown field `{key}` in {name}"), Some(help));
             }
         }
         let required = schema.get("required").and_then(Json::as_array).map(Vec::as_slice).unwrap_or_default();
         for missing in
             required.iter().filter_map(Json::as_str).filter(|key| !entries.iter().any(|(name, _, _)| name == key))
         {
-            findings.error(node.at, format!("{name} lacks the field `{missing}`"), None);
+            self.findings.error(at, format!("{name} lacks the field `{missing}`"), None);
         }
     }
 
     /// One of several forms: the one whose type fits says what is wrong.
-    fn check_choice(&self, choices: &'s [Json], node: &Node, name: &str, findings: &mut Findings<'_>) {
+    fn check_choice(&mut self, choices: &'s [Json], node: &Node, name: &str) {
         let words: Vec<&str> = choices
             .iter()
             .map(|choice| self.resolve(choice))
@@ -128,7 +123,7 @@ impl<'s> Checker<'s> {
             {
                 return;
             }
-            return check_words(&words, node, name, findings);
+            return self.check_words(&words, node, name);
         }
         let fitting: Vec<&Json> = choices.iter().filter(|choice| self.may_have_type(choice, node)).collect();
         let has_own_key =
@@ -139,7 +134,7 @@ impl<'s> Checker<'s> {
                 _ => false,
             };
         match fitting.iter().find(has_own_key).or_else(|| fitting.first()) {
-            Some(choice) => self.check(choice, node, name, findings),
+            Some(choice) => self.check(choice, node, name),
             None => {
                 let expected: Vec<&str> = choices
                     .iter()
@@ -147,11 +142,8 @@ impl<'s> Checker<'s> {
                     .filter(|kind| *kind != "null")
                     .map(in_words)
                     .collect();
-                findings.error(
-                    node.at,
-                    format!("{name} is {}; expected {}", node.value.kind(), expected.join(" or ")),
-                    None,
-                );
+                let message = format!("{name} is {}; expected {}", node.value.kind(), expected.join(" or "));
+                self.findings.error(node.at, message, None);
             }
         }
     }
@@ -164,21 +156,23 @@ impl<'s> Checker<'s> {
             || forms.is_some_and(|forms| forms.iter().any(|form| self.may_have_type(form, node)))
     }
 
+    fn check_words(&mut self, allowed: &[&str], node: &Node, name: &str) {
+        let expected = allowed.join("`, `");
+        match &node.value {
+            Value::String(word) if allowed.contains(&word.as_str()) => {}
+            Value::String(word) => {
+                let help = did_you_mean(word, allowed.iter().copied());
+                self.findings.error(node.at, format!("{name} is `{word}`; expected one of `{expected}`"), help);
+            }
+            other => {
+                self.findings.error(node.at, format!("{name} is {}; expected one of `{expected}`", other.kind()), None);
+            }
+        }
+    }
+
     fn resolve(&self, schema: &'s Json) -> &'s Json {
         let name = schema.get("$ref").and_then(Json::as_str).and_then(|reference| reference.strip_prefix("#/$defs/"));
         name.and_then(|name| self.definitions.get(name)).unwrap_or(schema)
-    }
-}
-
-fn check_words(allowed: &[&str], node: &Node, name: &str, findings: &mut Findings<'_>) {
-    let expected = allowed.join("`, `");
-    match &node.value {
-        Value::String(word) if allowed.contains(&word.as_str()) => {}
-        Value::String(word) => {
-            let help = did_you_mean(word, allowed.iter().copied());
-            findings.error(node.at, format!("{name} is `{word}`; expected one of `{expected}`"), help);
-        }
-        other => findings.error(node.at, format!("{name} is {}; expected one of `{expected}`", other.kind()), None),
     }
 }
 

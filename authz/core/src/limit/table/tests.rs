@@ -10,7 +10,10 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::limit::{
-    Allowance, LimitKey, LimitKeyPart, LimitRule, Quota, Rate, memory::MemoryLimits, quota::interval_nanos,
+    Allowance, LimitKey, LimitRule, Quota,
+    memory::MemoryLimits,
+    quota::interval_nanos,
+    tests::{allowance, rule},
 };
 
 const START: u64 = 1_800_000_000_000_000_000;
@@ -33,25 +36,8 @@ impl Hasher for Crowd {
 
 type Crowded = BuildHasherDefault<Crowd>;
 
-fn allowance(count: u32, seconds: u64, burst: u32) -> Allowance {
-    let nonzero = |number| NonZeroU32::new(number).unwrap();
-    Allowance::new(Rate { count: nonzero(count), window: Duration::from_secs(seconds) }, nonzero(burst))
-}
-
-fn rule(allowance: Allowance, shadow: bool) -> Arc<LimitRule> {
-    Arc::new(LimitRule {
-        name: "l".into(),
-        key: vec![LimitKeyPart::ClientIp],
-        allowance,
-        tiers: BTreeMap::new(),
-        shadow,
-        exempt_networks: Vec::new(),
-        exempt_api_keys: Vec::new(),
-    })
-}
-
 fn charge(key: u32, allowance: Allowance, cost: u32, shadow: bool) -> Charge {
-    Charge { rule: rule(allowance, shadow), allowance, key: LimitKey(format!("l|{key}").into()), cost }
+    Charge { rule: rule("l", allowance, shadow), allowance, key: LimitKey(format!("l|{key}").into()), cost }
 }
 
 fn at(nanos: u64) -> Timestamp {
@@ -103,7 +89,7 @@ fn mixed_steps(keys: u32) -> impl Strategy<Value = Vec<Step>> {
 
 /// A charge of one of several limits.
 fn scaled(key: u32, scale: usize, allowance: Allowance, cost: u32) -> Charge {
-    let mut rule = LimitRule::clone(&rule(allowance, false));
+    let mut rule = LimitRule::clone(&rule("l", allowance, false));
     rule.name = format!("scale-{scale}").into();
     Charge { allowance, key: LimitKey(format!("scale-{scale}|{key}").into()), rule: Arc::new(rule), cost }
 }
