@@ -28,16 +28,21 @@ impl Observed {
     }
 }
 
+/// Changes that the database told authz of.
+const TOLD: &str = "docsgate_authz_member_invalidations_total";
+
 #[test]
-fn a_grant_and_its_revocation_are_felt_within_a_second() {
+fn a_grant_and_its_revocation_are_told_and_felt() {
     let observed = Observed::start(false);
     let token = observed.gate.token(MEMBER);
     assert_eq!(observed.corpus(&token).as_deref(), Some("public"));
     for (action, expected) in [("grant", "member"), ("revoke", "public"), ("grant", "member")] {
+        let told = observed.gate.metric(TOLD);
         observed.gate.stack.member(action, MEMBER).unwrap();
-        let told = Instant::now();
         eventually(action, || (observed.corpus(&token).as_deref() == Some(expected)).then_some(()));
-        assert!(told.elapsed().as_millis() < 1000, "{action} took {:?}", told.elapsed());
+        // It was not found by looking again: what is known of a member is believed for a minute. How soon it is felt is
+        // measured by `bench/gate`.
+        eventually("the change to be told", || (observed.gate.metric(TOLD) > told).then_some(()));
     }
 }
 
@@ -82,16 +87,8 @@ fn whoever_keeps_reading_is_looked_up_ahead_of_time_and_never_waits() {
     let short = |text: &str| text.replace("entitlements: {ttl: 60s", "entitlements: {ttl: 5s");
     let gate = Gate::with(Wanted { policy: Some(short), ..Wanted::default() });
     let token = gate.member_token();
-    let lookups = |result: &str| -> u64 {
-        let text = gate.http.get(format!("{}/metrics", gate.stack.authz.admin_url)).send().unwrap().text().unwrap();
-        let line = format!("docsgate_authz_member_lookups_total{{result=\"{result}\"}} ");
-        text.lines().find_map(|found| found.strip_prefix(&line)?.parse().ok()).unwrap_or(0)
-    };
-    let admin = format!("{}/metrics", gate.stack.authz.admin_url);
-    eventually("changes to be told", || {
-        let text = gate.http.get(&admin).send().ok()?.text().ok()?;
-        text.contains("docsgate_authz_database_listening 1").then_some(())
-    });
+    let lookups = |result: &str| gate.metric(&format!("docsgate_authz_member_lookups_total{{result=\"{result}\"}}"));
+    eventually("changes to be told", || (gate.metric("docsgate_authz_database_listening") == 1).then_some(()));
     let read = || problem_free(&gate.search("zanzibar").bearer_auth(&token).send().unwrap());
     read();
     let first = lookups("miss");

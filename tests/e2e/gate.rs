@@ -1,18 +1,22 @@
 //! A gate for one test, and the requests that tests make.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use docsgate_harness::copilot::Docs;
 use docsgate_harness::paths;
 use docsgate_harness::postgres::{self, Postgres};
 use docsgate_harness::stack::{Options, Stack};
+use parking_lot::Mutex;
 use reqwest::blocking::{Client, RequestBuilder, Response};
 use serde_json::Value;
 use tempfile::TempDir;
+use tokio::net::TcpSocket;
 
 /// Where the tests' citations point to.
 pub(crate) const SITE: &str = "https://docs.example.org/";
@@ -88,7 +92,7 @@ impl Gate {
         };
         // Roles belong to the server, not to a database: two migrations at once would collide on them.
         let stack = {
-            let _one_at_a_time = server.as_ref().map(|_| STARTING.lock().unwrap_or_else(PoisonError::into_inner));
+            let _one_at_a_time = server.as_ref().map(|_| STARTING.lock());
             Stack::start(&options).unwrap_or_else(|error| panic!("the gate does not start: {error:#}"))
         };
         Self { stack, http: client(), server, folder }
@@ -126,6 +130,13 @@ impl Gate {
         self.token(MEMBER)
     }
 
+    /// What authz counts under this name, labels included; 0 for what it has not counted yet.
+    pub(crate) fn metric(&self, name: &str) -> u64 {
+        let text = self.http.get(format!("{}/metrics", self.stack.authz.admin_url)).send().unwrap().text().unwrap();
+        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok());
+        value.unwrap_or(0)
+    }
+
     /// Envoy's access log once it has a line for this request.
     pub(crate) fn access_log_of(&self, request_id: &str) -> Value {
         eventually("the line in Envoy's access log", || {
@@ -159,7 +170,7 @@ struct SharedServer {
 impl SharedServer {
     fn join() -> Self {
         static SERVER: Mutex<(Weak<Postgres>, Weak<TempDir>, u32)> = Mutex::new((Weak::new(), Weak::new(), 0));
-        let mut shared = SERVER.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut shared = SERVER.lock();
         shared.2 += 1;
         let database = format!("gate_{}", shared.2);
         if let (Some(postgres), Some(folder)) = (shared.0.upgrade(), shared.1.upgrade()) {
@@ -193,6 +204,24 @@ pub(crate) fn client() -> Client {
         .no_proxy()
         .build()
         .unwrap()
+}
+
+/// Sets a flag when it goes out of scope: whatever goes wrong in a test, its load ends.
+pub(crate) struct Ends<'a>(pub(crate) &'a AtomicBool);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// An address at which connections are refused, for as long as what holds its port lives.
+pub(crate) fn nobody() -> (TcpSocket, SocketAddr) {
+    let held = TcpSocket::new_v4().unwrap();
+    // Bound, and never listened at.
+    held.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = held.local_addr().unwrap();
+    (held, address)
 }
 
 /// Polls until there is a value; a test that waits for something names it.

@@ -10,7 +10,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::gate::{Gate, Wanted, eventually, open_folder};
+use crate::gate::{Ends, Gate, Wanted, eventually, open_folder};
 
 /// One limit on addresses. Time enough for Redis on a busy machine: what is measured here is not speed.
 fn policy(redis: &str, limit: &str) -> String {
@@ -159,24 +159,20 @@ fn redis_may_die_stall_and_return_under_load() {
                 })
             })
             .collect();
-        // Whatever fails below, the load ends.
-        let checks = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            redis.process.kill();
-            redis.process.wait_at_most(Duration::from_secs(10)).unwrap();
-            until_counted_in(&gate, "away");
-            let back = Redis::start(&program, folder.path(), &[]).unwrap();
-            until_counted_in(&gate, "redis");
-            back.process.signal(Signal::STOP);
-            until_counted_in(&gate, "away");
-            back.process.signal(Signal::CONT);
-            until_counted_in(&gate, "redis");
-            back
-        }));
-        ended.store(true, Ordering::Relaxed);
+        let ends = Ends(&ended);
+        redis.process.kill();
+        redis.process.wait_at_most(Duration::from_secs(10)).unwrap();
+        until_counted_in(&gate, "away");
+        let back = Redis::start(&program, folder.path(), &[]).unwrap();
+        until_counted_in(&gate, "redis");
+        back.process.signal(Signal::STOP);
+        until_counted_in(&gate, "away");
+        back.process.signal(Signal::CONT);
+        until_counted_in(&gate, "redis");
+        drop(ends);
         for thread in load {
             assert!(thread.join().unwrap() > 0);
         }
-        checks.unwrap();
     });
     assert!(metric(&gate, "docsgate_authz_limit_fallbacks_total") > 0);
 }
@@ -238,10 +234,10 @@ fn redis_over_tls_is_used_when_its_certificate_is_good_and_never_otherwise() {
     for (name, text) in [("ca.pem", authority.pem()), ("own.pem", own.pem()), ("own.key", key.serialize_pem())] {
         std::fs::write(at(name), text).unwrap();
     }
-    // Redis cannot be asked for a free port: another one is tried when somebody was faster.
+    // Redis cannot be asked for a free port: it ends where somebody has the one that it is given, and is given another.
     let (redis, port) = (0..20)
         .find_map(|_| {
-            let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+            let port = docsgate_harness::port::candidate().unwrap();
             let (number, certificate, key, authority) = (port.to_string(), at("own.pem"), at("own.key"), at("ca.pem"));
             let settings = [
                 ["--tls-port", &number],
@@ -250,8 +246,7 @@ fn redis_over_tls_is_used_when_its_certificate_is_good_and_never_otherwise() {
                 ["--tls-ca-cert-file", &authority],
                 ["--tls-auth-clients", "no"],
             ];
-            let redis = Redis::start(&program, folder.path(), settings.as_flattened()).ok()?;
-            std::net::TcpStream::connect(("127.0.0.1", port)).ok().map(|_| (redis, port))
+            Redis::start(&program, folder.path(), settings.as_flattened()).ok().map(|redis| (redis, port))
         })
         .expect("a Redis with TLS");
     let text = policy("replicas: 1, when_down: refuse", "rate: 2/hour");

@@ -18,7 +18,7 @@ use opentelemetry_proto::tonic::trace::v1::Span;
 use serde_json::{Value, json};
 
 use crate::chart::release::Release;
-use crate::gate::{Gate, eventually, ok, problem};
+use crate::gate::{Gate, eventually, nobody, ok, problem};
 
 /// A receiver that keeps every span with the name of its service.
 #[derive(Debug, Clone, Default)]
@@ -214,9 +214,7 @@ fn hex(bytes: &[u8]) -> String {
 /// A collector that is away is nobody's problem, and the process still ends in time.
 #[test]
 fn a_collector_that_is_away_costs_no_answer() {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let nobody = listener.local_addr().unwrap();
-    drop(listener);
+    let (_held, nobody) = nobody();
     let mut gate = Gate::start();
     let (envoy, copilot) = traced(&mut gate, nobody, 100);
     for _ in 0..50 {

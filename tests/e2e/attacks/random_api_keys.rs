@@ -8,7 +8,7 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use docsgate_harness::authz;
 use sha2::{Digest, Sha256};
 
-use crate::gate::{Gate, MEMBER, Wanted, eventually, problem};
+use crate::gate::{Ends, Gate, MEMBER, Wanted, eventually, problem};
 
 /// The end of a made-up key.
 #[derive(Clone, Copy)]
@@ -145,13 +145,6 @@ fn members_are_served_through_a_flood_of_keys_with_the_right_checksum() {
     in_use(&gate, &known);
     let tokens: Vec<String> = (0..20).map(|n| gate.token(&format!("member-{n}@example.org"))).collect();
     let (next, over) = (AtomicU32::new(0), AtomicBool::new(false));
-    /// Ends the flood also where the test fails.
-    struct Stop<'a>(&'a AtomicBool);
-    impl Drop for Stop<'_> {
-        fn drop(&mut self) {
-            self.0.store(true, Ordering::Relaxed);
-        }
-    }
     // Every look-up of a key takes as long as it may: the worst that a flood can do.
     let lock = Lock::take(&gate);
     std::thread::scope(|scope| {
@@ -163,7 +156,7 @@ fn members_are_served_through_a_flood_of_keys_with_the_right_checksum() {
                 }
             });
         }
-        let _stop = Stop(&over);
+        let _ends = Ends(&over);
         eventually("a flood that waits for the database", || (lock.waiting() > 0).then_some(()));
         let mut most = 0;
         for token in &tokens {

@@ -88,14 +88,8 @@ impl Lagging {
         self.wait_for(&format!("docsgate_authz_database_endpoint{{endpoint=\"127.0.0.1:{port}\"}}"), 1);
     }
 
-    fn metric(&self, name: &str) -> u64 {
-        let url = format!("{}/metrics", self.gate.stack.authz.admin_url);
-        let text = self.gate.http.get(url).send().unwrap().text().unwrap();
-        text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok()).unwrap_or(0)
-    }
-
     fn wait_for(&self, name: &str, at_least: u64) {
-        eventually(name, || (self.metric(name) >= at_least).then_some(()));
+        eventually(name, || (self.gate.metric(name) >= at_least).then_some(()));
     }
 
     /// The best corpus for `subject`, and the notes of the decision.

@@ -15,6 +15,7 @@ pub mod port;
 pub mod postgres;
 pub mod process;
 pub mod progress;
+mod random;
 pub mod ready;
 pub mod redis;
 pub mod stack;

@@ -1,9 +1,23 @@
-//! Who holds a TCP port, as far as `/proc` tells.
+//! TCP ports: one to try for a server that cannot be asked for a free one, and who holds one, as far as `/proc` tells.
 
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
 
 use anyhow::{Result, bail};
+
+use crate::random;
+
+/// Below the range that the kernel gives to clients, so that only another server can be there.
+const CANDIDATES: std::ops::Range<u16> = 15_000..32_000;
+
+/// A port to try. Nobody holds it until then: a server that finds it taken ends, and is given another.
+///
+/// # Errors
+/// When the kernel gives nothing random.
+pub fn candidate() -> Result<u16> {
+    let number = u16::from_be_bytes(random::bytes()?);
+    Ok(CANDIDATES.start + number % (CANDIDATES.end - CANDIDATES.start))
+}
 
 /// Fails, with the holder and a remedy, when `address` cannot be listened on.
 ///

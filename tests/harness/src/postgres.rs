@@ -1,7 +1,7 @@
 //! A real Postgres 18 of its own: TCP on loopback with a password, data in a folder that may be kept.
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail};
 use rustix::process::Signal;
 
 use crate::process::{Launch, Process, hermetic};
-use crate::tools;
+use crate::{port, random, tools};
 
 mod account;
 mod standby;
@@ -20,9 +20,6 @@ pub use account::Account;
 
 /// The superuser of the cluster; migrations and `authz member` run as it.
 pub const OWNER: &str = "docsgate";
-
-/// Ports that are tried: below the range that the kernel gives to clients, so that only another server can be there.
-const PORTS: std::ops::Range<u16> = 15_000..32_000;
 
 /// How long processes of a killed server may take to notice.
 const LINGERING: Duration = Duration::from_secs(15);
@@ -69,7 +66,7 @@ impl Postgres {
         let mut candidates: Vec<u16> =
             fs::read_to_string(&last).ok().and_then(|port| port.trim().parse().ok()).into_iter().collect();
         for _ in 0..20 {
-            candidates.push(random_port()?);
+            candidates.push(port::candidate()?);
         }
         let deadline = Instant::now() + LINGERING;
         for port in candidates {
@@ -89,7 +86,7 @@ impl Postgres {
                 }
             }
         }
-        bail!("Postgres found no free port between {} and {}", PORTS.start, PORTS.end)
+        bail!("Postgres found no free port")
     }
 
     /// The port on 127.0.0.1.
@@ -258,20 +255,7 @@ fn password(folder: &Path) -> Result<String> {
 }
 
 fn secret() -> Result<String> {
-    Ok(random_bytes::<16>()?.iter().map(|byte| format!("{byte:02x}")).collect())
-}
-
-fn random_port() -> Result<u16> {
-    let [high, low] = random_bytes::<2>()?;
-    Ok(PORTS.start + u16::from_be_bytes([high, low]) % (PORTS.end - PORTS.start))
-}
-
-pub(crate) fn random_bytes<const N: usize>() -> Result<[u8; N]> {
-    let mut bytes = [0; N];
-    fs::File::open("/dev/urandom")
-        .and_then(|mut source| source.read_exact(&mut bytes))
-        .context("cannot read /dev/urandom")?;
-    Ok(bytes)
+    Ok(random::bytes::<16>()?.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 fn private_folder(path: &Path, mode: u32) -> Result<()> {

@@ -9,10 +9,11 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError, mpsc};
+use std::sync::{Arc, OnceLock, mpsc};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use parking_lot::{Condvar, Mutex};
 use rustix::process::{Pid, Signal};
 
 use crate::interrupt;
@@ -173,7 +174,7 @@ fn spawn_from_lasting_thread(command: Command) -> io::Result<Child> {
     });
     let (reply, answer) = mpsc::sync_channel(1);
     let gone = || io::Error::other("the thread that starts processes is gone");
-    spawner.lock().unwrap_or_else(PoisonError::into_inner).send((command, reply)).map_err(|_| gone())?;
+    spawner.lock().send((command, reply)).map_err(|_| gone())?;
     answer.recv().map_err(|_| gone())?
 }
 
@@ -203,13 +204,13 @@ impl Process {
             let status = wait_without_reaping(pid).and_then(|()| {
                 // What it started itself must not outlive it. Until it is collected, the group's number is its own.
                 let _ = rustix::process::kill_process_group(pid, Signal::KILL);
-                let mut slot = announce.status.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut slot = announce.status.lock();
                 let status = child.wait()?;
                 *slot = Some(status);
                 Ok(())
             });
             if status.is_err() {
-                let mut slot = announce.status.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut slot = announce.status.lock();
                 *slot = Some(ExitStatus::from_raw(0xff00));
             }
             announce.changed.notify_all();
@@ -238,24 +239,20 @@ impl Process {
     /// How it ended, if it has.
     #[must_use]
     pub fn exited(&self) -> Option<ExitStatus> {
-        *self.end.status.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.end.status.lock()
     }
 
     /// Waits for its end.
     #[must_use]
     pub fn wait_at_most(&self, patience: Duration) -> Option<ExitStatus> {
-        let slot = self.end.status.lock().unwrap_or_else(PoisonError::into_inner);
-        let (slot, _) = self
-            .end
-            .changed
-            .wait_timeout_while(slot, patience, |status| status.is_none())
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut slot = self.end.status.lock();
+        self.end.changed.wait_while_for(&mut slot, |status| status.is_none(), patience);
         *slot
     }
 
     /// Sends it a signal; nothing happens when it has ended.
     pub fn signal(&self, signal: Signal) {
-        let slot = self.end.status.lock().unwrap_or_else(PoisonError::into_inner);
+        let slot = self.end.status.lock();
         if slot.is_none() {
             let _ = rustix::process::kill_process(self.pid, signal);
         }
@@ -264,7 +261,7 @@ impl Process {
     /// Ends it and its own children at once, without a chance to clean up.
     pub fn kill(&self) {
         {
-            let slot = self.end.status.lock().unwrap_or_else(PoisonError::into_inner);
+            let slot = self.end.status.lock();
             if slot.is_none() {
                 let _ = rustix::process::kill_process_group(self.pid, Signal::KILL);
                 let _ = rustix::process::kill_process(self.pid, Signal::KILL);

@@ -17,6 +17,7 @@ use crate::policy::{self, Expectations, LivePolicy};
 use crate::postgres::{self, Postgres};
 use crate::process::Process;
 use crate::progress::Step;
+use crate::random;
 
 /// What a stack is made of.
 #[derive(Debug)]
@@ -222,7 +223,7 @@ fn write_grant_key(path: &Path) -> Result<()> {
     if path.is_file() {
         return Ok(());
     }
-    let secret: String = postgres::random_bytes::<32>()?.iter().map(|byte| format!("{byte:02x}")).collect();
+    let secret: String = random::bytes::<32>()?.iter().map(|byte| format!("{byte:02x}")).collect();
     let mut file = fs::OpenOptions::new()
         .write(true)
         .create_new(true)

@@ -134,7 +134,10 @@ async fn whatever_the_portal_answers_the_last_good_keys_stay() {
 
 #[tokio::test]
 async fn a_portal_that_is_away_from_the_start_gives_no_keys_and_a_reason() {
-    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    // Bound, and never listened at: connections are refused, and nobody else gets the port.
+    let held = tokio::net::TcpSocket::new_v4().unwrap();
+    held.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = held.local_addr().unwrap();
     let mut registry = Registry::default();
     let source = KeySource::Url(format!("http://{address}/jwks.json"));
     let state = KeyState::follow(source, true, KeyMetrics::new(&mut registry));
