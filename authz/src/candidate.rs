@@ -3,7 +3,7 @@
 
 use std::{
     path::Path,
-    sync::Arc,
+    sync::{Arc, Weak},
     time::{Duration, Instant},
 };
 
@@ -144,7 +144,8 @@ impl Candidate {
         let room = Arc::new(Semaphore::new(log.memory()));
         let candidate = Arc::new(Self { policy, jobs, room, report, compared, skipped, differing });
         let limits = Limiter::alone(&candidate.policy.current().limiter, &mut Registry::default());
-        tokio::spawn(work(Arc::downgrade(&candidate), queue, sources, limits, log));
+        let worker = Worker { candidate: Arc::downgrade(&candidate), sources, limits, log };
+        tokio::spawn(worker.run(queue));
         let watched = Arc::clone(&candidate);
         tokio::spawn(async move {
             let policy = Arc::clone(&watched.policy);
@@ -235,17 +236,22 @@ impl Candidate {
 /// Time for one decision of the candidate.
 const DEADLINE: Duration = Duration::from_millis(500);
 
-async fn work(
-    candidate: std::sync::Weak<Candidate>,
-    mut queue: Receiver<(Job, OwnedSemaphorePermit)>,
+/// Decides one request after the other, and passes its line on.
+struct Worker {
+    candidate: Weak<Candidate>,
     sources: Arc<Sources>,
+    /// The candidate's own: it charges no live limit.
     limits: Arc<Limiter>,
     log: Arc<DecisionLog>,
-) {
-    while let Some((mut job, _room)) = queue.recv().await {
-        let Some(candidate) = candidate.upgrade() else { return };
-        let facts = sources.until((Instant::now() + DEADLINE).into()).counted_in(&limits);
-        candidate.decide(&mut job, &facts).await;
-        log.record(job.record);
+}
+
+impl Worker {
+    async fn run(self, mut queue: Receiver<(Job, OwnedSemaphorePermit)>) {
+        while let Some((mut job, _room)) = queue.recv().await {
+            let Some(candidate) = self.candidate.upgrade() else { return };
+            let facts = self.sources.until((Instant::now() + DEADLINE).into()).counted_in(&self.limits);
+            candidate.decide(&mut job, &facts).await;
+            self.log.record(job.record);
+        }
     }
 }

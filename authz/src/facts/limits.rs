@@ -35,7 +35,7 @@ use serde::Serialize;
 
 pub use hottest::HotKey;
 use hottest::Hottest;
-use leases::Leases;
+use leases::{Leases, Lender};
 use meters::Meters;
 use shared::{Away, Shared};
 use shared_key::Secret;
@@ -242,17 +242,18 @@ impl Redis {
         let now = local.now();
         let keys: Vec<u64> = charges.iter().map(|charge| local.table.load().fingerprint(&charge.key.0)).collect();
         // What leases cover is taken out of them; what is left is asked.
-        let mut reserved = Reserved { leases: &self.leases, policy, held: Vec::new() };
+        let lender = self.leases.at(now, policy);
+        let mut reserved = Reserved { lender, held: Vec::new() };
         let mut states = Vec::with_capacity(charges.len());
         let (mut missing, mut asked, mut extra) = (Vec::new(), Vec::new(), Vec::new());
         for (index, (charge, key)) in charges.iter().zip(&keys).enumerate() {
-            let leased = self.leases.spend(*key, charge, now);
+            let leased = lender.spend(*key, charge);
             if leased.is_some() {
                 reserved.held.push((*key, charge.cost));
             } else {
                 missing.push(index);
                 asked.push(charge);
-                extra.push(self.leases.wanted(*key, charge, policy, now));
+                extra.push(lender.wanted(*key, charge));
             }
             states.push(leased);
         }
@@ -269,7 +270,7 @@ impl Redis {
         for (index, told) in missing.into_iter().zip(told) {
             let charge = &charges[index];
             if fits && told.state.fits {
-                self.leases.keep(keys[index], charge, &told, policy, now);
+                lender.keep(keys[index], charge, &told);
                 // Should Redis go away, this process does not begin with full buckets.
                 local.raise(charge, labels[index], told.state.reset_after);
             }
@@ -281,15 +282,14 @@ impl Redis {
 
 /// Leased tokens that a request took; they go back unless it is admitted, also when nobody waits for it any more.
 struct Reserved<'a> {
-    leases: &'a Leases,
-    policy: &'a RedisPolicy,
+    lender: Lender<'a>,
     held: Vec<(u64, u32)>,
 }
 
 impl Drop for Reserved<'_> {
     fn drop(&mut self) {
         for (key, cost) in self.held.drain(..) {
-            self.leases.give_back(key, cost, self.policy);
+            self.lender.give_back(key, cost);
         }
     }
 }

@@ -42,11 +42,31 @@ pub(super) struct Leases {
 }
 
 impl Leases {
+    /// What can be done with them at this moment, as this policy has it.
+    pub(super) fn at<'a>(&'a self, now: Timestamp, policy: &'a RedisPolicy) -> Lender<'a> {
+        Lender { leases: self, policy, now }
+    }
+
+    fn shard(&self, key: u64) -> MutexGuard<'_, HashMap<u64, Lease>> {
+        let index = usize::try_from(key >> 60).unwrap_or(0) % SHARDS;
+        self.shards[index].lock()
+    }
+}
+
+/// Leases at one moment.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Lender<'a> {
+    leases: &'a Leases,
+    policy: &'a RedisPolicy,
+    now: Timestamp,
+}
+
+impl Lender<'_> {
     /// Takes the cost out of the lease, if that covers it.
-    pub(super) fn spend(&self, key: u64, charge: &Charge, now: Timestamp) -> Option<LimitState> {
-        let mut shard = self.shard(key);
+    pub(super) fn spend(&self, key: u64, charge: &Charge) -> Option<LimitState> {
+        let mut shard = self.leases.shard(key);
         let lease = shard.get_mut(&key)?;
-        if lease.until <= now || lease.allowance != charge.allowance {
+        if lease.until <= self.now || lease.allowance != charge.allowance {
             return None;
         }
         lease.tokens = lease.tokens.checked_sub(charge.cost)?;
@@ -62,37 +82,38 @@ impl Leases {
     }
 
     /// Puts back what a request took that another limit refused.
-    pub(super) fn give_back(&self, key: u64, cost: u32, policy: &RedisPolicy) {
-        if let Some(lease) = self.shard(key).get_mut(&key) {
-            lease.tokens = lease.tokens.saturating_add(cost).min(policy.lease);
+    pub(super) fn give_back(&self, key: u64, cost: u32) {
+        if let Some(lease) = self.leases.shard(key).get_mut(&key) {
+            lease.tokens = lease.tokens.saturating_add(cost).min(self.policy.lease);
         }
     }
 
     /// Tokens to take beyond the cost: none for a key that was not asked lately. Never so many that the replicas
     /// together could hold more than half of the burst.
-    pub(super) fn wanted(&self, key: u64, charge: &Charge, policy: &RedisPolicy, now: Timestamp) -> u32 {
-        let mut shard = self.shard(key);
-        let Some(lease) = shard.get_mut(&key).filter(|lease| lease.until > now && lease.asking_until <= now) else {
+    pub(super) fn wanted(&self, key: u64, charge: &Charge) -> u32 {
+        let mut shard = self.leases.shard(key);
+        let Some(lease) = shard.get_mut(&key).filter(|lease| lease.until > self.now && lease.asking_until <= self.now)
+        else {
             return 0;
         };
-        lease.asking_until = now.plus(policy.timeout);
-        let most = policy.lease.min(charge.allowance.burst() / (2 * policy.replicas));
+        lease.asking_until = self.now.plus(self.policy.timeout);
+        let most = self.policy.lease.min(charge.allowance.burst() / (2 * self.policy.replicas));
         most.saturating_sub(lease.tokens)
     }
 
     /// Keeps what Redis gave beyond the cost.
-    pub(super) fn keep(&self, key: u64, charge: &Charge, told: &Told, policy: &RedisPolicy, now: Timestamp) {
-        if policy.lease == 0 {
+    pub(super) fn keep(&self, key: u64, charge: &Charge, told: &Told) {
+        if self.policy.lease == 0 {
             return;
         }
-        let mut shard = self.shard(key);
+        let mut shard = self.leases.shard(key);
         if shard.len() >= MAX_KEYS && !shard.contains_key(&key) {
-            shard.retain(|_, lease| lease.until > now);
+            shard.retain(|_, lease| lease.until > self.now);
             if shard.len() >= MAX_KEYS {
                 return;
             }
         }
-        let (until, remaining) = (now.plus(policy.lease_time), told.state.remaining);
+        let (until, remaining) = (self.now.plus(self.policy.lease_time), told.state.remaining);
         let fresh = Lease {
             allowance: charge.allowance,
             tokens: told.extra,
@@ -107,8 +128,8 @@ impl Leases {
             }
             Entry::Occupied(mut place) => {
                 let old = place.get();
-                let left = if old.until > now && old.allowance == charge.allowance { old.tokens } else { 0 };
-                let tokens = left.saturating_add(told.extra).min(policy.lease);
+                let left = if old.until > self.now && old.allowance == charge.allowance { old.tokens } else { 0 };
+                let tokens = left.saturating_add(told.extra).min(self.policy.lease);
                 // What is left of an older lease lives no longer than that one did, unless there is something new.
                 let until = if told.extra == 0 && left > 0 { old.until } else { until };
                 // Only who asked for more ends the asking.
@@ -116,10 +137,5 @@ impl Leases {
                 place.insert(Lease { tokens, until, asking_until, ..fresh });
             }
         }
-    }
-
-    fn shard(&self, key: u64) -> MutexGuard<'_, HashMap<u64, Lease>> {
-        let index = usize::try_from(key >> 60).unwrap_or(0) % SHARDS;
-        self.shards[index].lock()
     }
 }
