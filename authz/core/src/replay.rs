@@ -1,9 +1,8 @@
 //! Recorded decisions, decided again with another policy.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Mutex, PoisonError},
-};
+use std::collections::BTreeMap;
+
+use parking_lot::Mutex;
 
 use crate::{
     decide,
@@ -85,7 +84,7 @@ impl<'a> Replay<'a> {
         let now = record.timestamp()?;
         self.summary.records += 1;
         if self.summary.records.is_multiple_of(SWEEP_EVERY) {
-            self.limits.lock().unwrap_or_else(PoisonError::into_inner).forget_full(now);
+            self.limits.lock().forget_full(now);
         }
         if record.request.malformed {
             return Ok(Replayed::Same);

@@ -1,11 +1,8 @@
 //! Written facts: the tokens, members and limits of a case.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use parking_lot::Mutex;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -158,7 +155,7 @@ impl WrittenFacts {
 
 impl Facts for WrittenFacts {
     async fn charge(&self, _: Stage, charges: &[Charge], now: Timestamp) -> StageOutcome {
-        self.limits.lock().unwrap_or_else(PoisonError::into_inner).charge(charges, now)
+        self.limits.lock().charge(charges, now)
     }
 
     async fn verify(

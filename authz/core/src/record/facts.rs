@@ -2,12 +2,13 @@
 
 use std::{
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
 
+use parking_lot::Mutex;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -200,7 +201,7 @@ impl Facts for ReplayedFacts<'_> {
     async fn charge(&self, stage: Stage, charges: &[Charge], now: Timestamp) -> StageOutcome {
         // The log holds a sample of noise: how much there was is not known, and it is refused either way.
         if let (Some(limits), false) = (self.limits, stage == Stage::Noise) {
-            return limits.lock().unwrap_or_else(PoisonError::into_inner).charge(charges, now);
+            return limits.lock().charge(charges, now);
         }
         let fits = |charge: &Charge| LimitState {
             name: charge.rule.name.clone(),
