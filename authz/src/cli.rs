@@ -12,12 +12,15 @@ pub mod replay;
 pub mod test;
 pub mod token;
 
-use std::{io::Write, process::ExitCode};
+use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use docsgate_service::environment::{self, Renamed};
+use docsgate_service::{
+    environment::{self, Renamed},
+    exit,
+};
 
-use crate::{config::ServeConfig, serve, settings::UsageError};
+use crate::{config::ServeConfig, serve};
 
 /// Envoy ext_authz policy sidecar: origins, limits, member tokens, entitlements, corpora.
 #[derive(Debug, Parser)]
@@ -76,7 +79,7 @@ pub enum Output {
 pub fn main(cli: Cli) -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return fail(&anyhow::Error::from(error).context("the runtime does not start")),
+        Err(error) => return exit::failed("authz", &anyhow::Error::from(error).context("the runtime does not start")),
     };
     let result = runtime.block_on(async {
         match cli.command {
@@ -94,11 +97,5 @@ pub fn main(cli: Cli) -> ExitCode {
         }
     });
     runtime.shutdown_background();
-    result.unwrap_or_else(|error| fail(&error))
-}
-
-fn fail(error: &anyhow::Error) -> ExitCode {
-    // Nothing can be done when standard error is closed.
-    let _ = writeln!(std::io::stderr(), "authz: {error:#}");
-    if error.downcast_ref::<UsageError>().is_some() { ExitCode::from(2) } else { ExitCode::from(1) }
+    result.unwrap_or_else(|error| exit::failed("authz", &error))
 }

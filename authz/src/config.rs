@@ -3,12 +3,11 @@
 use std::{net::SocketAddr, path::PathBuf};
 
 use clap::Args;
-use docsgate_service::logs::LogFormat;
+use docsgate_service::{exit::UsageError, logs::LogFormat};
 
 use crate::{
     front::{listener::Listen, profile::Profile, tls::TlsFiles},
     gate::GateConfig,
-    settings::UsageError,
 };
 
 /// Settings of `authz serve`, from flags and the environment.

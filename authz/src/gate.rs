@@ -18,7 +18,7 @@ use authz_core::{
 };
 use clap::{ArgAction, Args};
 use docsgate_grant::Keys;
-use docsgate_service::{Traces, environment::switch, revision};
+use docsgate_service::{Traces, environment::switch, exit::UsageError, revision};
 use prometheus_client::registry::Registry;
 
 pub use self::audit::Audit;
@@ -40,7 +40,7 @@ use crate::{
     },
     policy_source::PolicySource,
     postgres::{Database, DatabaseUrls},
-    settings::{UsageError, secret},
+    settings::secret,
     telemetry::{self, DecisionMetrics},
 };
 

@@ -30,7 +30,7 @@ use crate::{
 /// Runs until SIGTERM or SIGINT.
 ///
 /// # Errors
-/// [`UsageError`](crate::settings::UsageError) for settings that cannot be used, any other error for what fails at start.
+/// [`UsageError`](docsgate_service::exit::UsageError) for settings that cannot be used, any other error for what fails at start.
 pub async fn run(config: ServeConfig) -> Result<()> {
     logs::start(config.log_format);
     let gate = Gate::build(&config.gate)?;

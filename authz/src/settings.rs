@@ -1,11 +1,8 @@
-//! What every command does with its settings: a secret may stand in a file, and what is wrong with one is the caller's mistake.
+//! Settings that are secrets.
 
 use std::path::PathBuf;
 
-/// A mistake in the command line or in a setting: exit code 2.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct UsageError(pub String);
+use docsgate_service::exit::UsageError;
 
 /// A value that may stand in a file instead; the file wins.
 ///

@@ -6,10 +6,13 @@ pub mod report;
 pub mod serve;
 pub mod values;
 
-use std::{io::Write, process::ExitCode};
+use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use docsgate_service::environment::{self, Renamed};
+use docsgate_service::{
+    environment::{self, Renamed},
+    exit,
+};
 
 /// Grounded answers from documentation.
 #[derive(Debug, Parser)]
@@ -84,12 +87,10 @@ pub fn main(cli: Cli) -> ExitCode {
         Command::Report(args) => report::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Eval(args) => eval::run(&args),
     };
-    let (message, code) = match result {
+    let error = match result {
         Ok(code) => return code,
-        Err(Failure::Usage(message)) => (message, 2),
-        Err(Failure::Failed(error)) => (format!("{error:#}"), 1),
+        Err(Failure::Usage(message)) => exit::UsageError(message).into(),
+        Err(Failure::Failed(error)) => error,
     };
-    // Nothing can be done when standard error is closed.
-    let _ = writeln!(std::io::stderr(), "copilot: {message}");
-    ExitCode::from(code)
+    exit::failed("copilot", &error)
 }

@@ -7,13 +7,14 @@ use std::{
 
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
+use docsgate_service::exit::UsageError;
 use sqlx::Row;
 
 use super::{
     Output,
     database::{DatabaseArgs, MemberRef, refused},
 };
-use crate::{facts::api_keys::form::ApiKey, settings::UsageError};
+use crate::facts::api_keys::form::ApiKey;
 
 /// No key is longer.
 const LONGEST_LINE: u64 = 1024;

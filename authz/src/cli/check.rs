@@ -13,9 +13,10 @@ use authz_core::policy::{
     manifest,
 };
 use clap::Args;
+use docsgate_service::exit::UsageError;
 
 use super::Output;
-use crate::{policy_source, settings::UsageError};
+use crate::policy_source;
 
 /// Validate a policy: every error and warning, with file, line and column.
 #[derive(Debug, Args)]

@@ -4,13 +4,11 @@ use std::{io::Write, path::PathBuf, process::ExitCode};
 
 use anyhow::{Result, anyhow};
 use clap::{Args, Subcommand};
+use docsgate_service::exit::UsageError;
 use sqlx::{PgPool, Row};
 
 use super::Output;
-use crate::{
-    postgres::DatabaseUrls,
-    settings::{UsageError, secret},
-};
+use crate::{postgres::DatabaseUrls, settings::secret};
 
 /// Where the database is.
 #[derive(Debug, Args)]

@@ -19,9 +19,10 @@ use authz_core::{
     time::Timestamp,
 };
 use clap::Args;
+use docsgate_service::exit::UsageError;
 
 use super::Output;
-use crate::{policy_source, settings::UsageError};
+use crate::policy_source;
 
 /// Tell how one request is decided. Nothing is charged and nobody is asked: the facts are what you say.
 #[derive(Debug, Args)]

@@ -4,10 +4,10 @@ use std::{io::Write, process::ExitCode};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use docsgate_service::exit::UsageError;
 use sqlx::{PgConnection, Row, migrate::Migrator};
 
 use super::database::{DatabaseArgs, refused};
-use crate::settings::UsageError;
 
 /// The schema `docsgate`, version by version.
 static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");

@@ -16,10 +16,11 @@ use authz_core::{
     replay::{Replay, Summary},
 };
 use clap::Args;
+use docsgate_service::exit::UsageError;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::Output;
-use crate::{policy_source, settings::UsageError};
+use crate::policy_source;
 
 /// Run a decision log through another policy and tell what would change.
 #[derive(Debug, Args)]

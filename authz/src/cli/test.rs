@@ -13,10 +13,11 @@ use authz_core::{
     policy::{PolicyText, Snapshot, compile, diagnostic::render, document::OneOrMany},
 };
 use clap::Args;
+use docsgate_service::exit::UsageError;
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 
 use super::Output;
-use crate::{policy_source, settings::UsageError};
+use crate::policy_source;
 
 /// Run policy cases: NAME.cases.yaml beside NAME.yaml.
 #[derive(Debug, Args)]

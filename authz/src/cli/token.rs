@@ -19,6 +19,7 @@ use aws_lc_rs::{rand::SystemRandom, signature::Ed25519KeyPair};
 use axum::{Router, http::header, response::IntoResponse, routing::get};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use clap::{Args, Subcommand};
+use docsgate_service::exit::UsageError;
 use docsgate_service::{
     logs::{self, LogFormat},
     ready_file, signals,
@@ -30,7 +31,7 @@ use jsonwebtoken::{
 use sha2::{Digest, Sha256};
 
 use super::Output;
-use crate::{policy_source, settings::UsageError};
+use crate::policy_source;
 
 /// Development tokens.
 #[derive(Debug, Args)]

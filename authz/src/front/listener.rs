@@ -9,11 +9,11 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use docsgate_service::exit::UsageError;
 use tokio::net::{TcpListener, UnixListener, UnixStream};
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::tls::{self, TlsConnection, TlsFiles};
-use crate::settings::UsageError;
 
 /// Where to listen.
 #[derive(Debug, Clone, PartialEq, Eq)]
