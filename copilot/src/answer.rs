@@ -118,7 +118,7 @@ pub struct NearestPage {
     pub corpus: String,
 }
 
-/// What a reader is told.
+/// What a reader gets.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Answer {
     /// Markdown: the blocks, each with its citation `[n]`; or one fixed sentence when there is no answer.

@@ -10,7 +10,7 @@ use crate::{grant_guard::Granted, problem::Problem};
 
 /// Longest that a reader waits for memory.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// What is counted in: a semaphore has no numbers for bytes.
+/// Bytes of one permit: a semaphore cannot count as many as there are bytes.
 const UNIT: u64 = 1024;
 
 /// Memory for searches under way.

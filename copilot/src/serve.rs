@@ -65,7 +65,7 @@ pub struct Settings {
     pub synonyms: Synonyms,
     /// Least probability with which a question is answered.
     pub confidence: f32,
-    /// Time between two looks at a source.
+    /// Time between two polls of a source.
     pub poll: Duration,
     /// Streams of one member at a time.
     pub streams_per_caller: usize,

@@ -128,7 +128,8 @@ fn start(name: &str, artifact: &Path, folder: &Path) -> Result<()> {
 fn open(artifact: &Path, folder: &Path) -> Result<[Arc<LoadedIndex>; 1]> {
     let cache = folder.join("in-process");
     fs::create_dir_all(&cache)?;
-    let unpacked = artifact::open(artifact, &cache, None, Some("public"), u64::MAX)?;
+    let expected = artifact::Expected { corpus: Some("public"), most_bytes: u64::MAX, ..Default::default() };
+    let unpacked = artifact::open(artifact, &cache, expected)?;
     let index = LoadedIndex::open(&unpacked.dir, "public", &unpacked.manifest.version())?;
     index.warm()?;
     Ok([Arc::new(index)])

@@ -1,7 +1,7 @@
 //! The smallest pieces that an answer is put together from: a few sentences of a paragraph, an item of a list, a list of
 //! steps, a code block, rows of a table. Each knows what must come with it.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, ops::Range};
 
 use super::sentences::sentences;
 use crate::{
@@ -41,7 +41,7 @@ pub(super) struct Atom {
     /// Where it begins: block, and sentence in it.
     pub(super) place: (usize, usize),
     /// Blocks in the section that it quotes.
-    pub(super) blocks: std::ops::Range<usize>,
+    pub(super) blocks: Range<usize>,
     /// Its text with marks around code; of a code block the code; of steps nothing, they are rendered from the blocks.
     pub(super) text: String,
     /// Position among the section's pieces of the one that introduces it.
@@ -69,7 +69,7 @@ pub(super) fn atoms(section: usize, chunk: &Chunk, matchers: &Matchers, language
             continue;
         }
         match block.kind {
-            BlockKind::Code => list.add(Form::Code, at..at + 1, (at, 0), block.text.clone(), introduction),
+            BlockKind::Code => list.add(Form::Code, at..at + 1, block.text.clone(), introduction),
             BlockKind::Table => {
                 list.table(at, introduction);
                 introduction = None;
@@ -90,14 +90,10 @@ struct List<'a> {
 }
 
 impl List<'_> {
-    fn add(
-        &mut self,
-        form: Form,
-        blocks: std::ops::Range<usize>,
-        place: (usize, usize),
-        text: String,
-        needs: Option<usize>,
-    ) {
+    /// Adds a piece of `blocks`. Pieces of one block follow one another.
+    fn add(&mut self, form: Form, blocks: Range<usize>, text: String, needs: Option<usize>) {
+        let nth = self.atoms.last().filter(|last| last.blocks == blocks).map_or(0, |last| last.place.1 + 1);
+        let place = (blocks.start, nth);
         let mut words: HashMap<String, f32> = HashMap::new();
         let mut see = |text: &str, share: f32| {
             for (_, information, stem) in snippet::marks(text, self.matchers, self.language) {
@@ -140,10 +136,10 @@ impl List<'_> {
     fn paragraph(&mut self, at: usize) -> Option<usize> {
         let text = self.blocks.get(at)?.text.clone();
         if text.len() <= PARAGRAPH && !(text.len() > 120 && text.ends_with(':')) {
-            self.add(Form::Text, at..at + 1, (at, 0), text, None);
+            self.add(Form::Text, at..at + 1, text, None);
         } else {
-            for (nth, sentence) in sentences(&text).into_iter().enumerate() {
-                self.add(Form::Text, at..at + 1, (at, nth), sentence, None);
+            for sentence in sentences(&text) {
+                self.add(Form::Text, at..at + 1, sentence, None);
             }
         }
         self.atoms
@@ -153,12 +149,12 @@ impl List<'_> {
     }
 
     /// Steps stay together while they are short; the items of any other list are pieces of their own.
-    fn list(&mut self, range: std::ops::Range<usize>, introduction: Option<usize>) {
+    fn list(&mut self, range: Range<usize>, introduction: Option<usize>) {
         let blocks = self.blocks.get(range.clone()).unwrap_or_default();
         let steps = blocks.iter().filter(|block| block.number.is_some() && block.depth == 1).count() > 1;
         let length: usize = blocks.iter().map(|block| block.text.len()).sum();
         if steps && length <= STEPS {
-            return self.add(Form::Steps, range.clone(), (range.start, 0), String::new(), introduction);
+            return self.add(Form::Steps, range.clone(), String::new(), introduction);
         }
         let mut start = range.start;
         for at in range.clone() {
@@ -173,23 +169,23 @@ impl List<'_> {
     }
 
     /// An item with everything below it. A short one is one piece, with its code; of a long one each block is.
-    fn item(&mut self, range: std::ops::Range<usize>, introduction: Option<usize>, step: bool) {
+    fn item(&mut self, range: Range<usize>, introduction: Option<usize>, step: bool) {
         let blocks = self.blocks.get(range.clone()).unwrap_or_default();
         let length: usize = blocks.iter().map(|block| block.text.len()).sum();
         let has_code = blocks.iter().any(Block::is_code);
         let [first, rest @ ..] = blocks else { return };
         if rest.is_empty() && !first.is_code() && !step {
             let text = first.text.clone();
-            return self.add(Form::Item, range.clone(), (range.start, 0), text, introduction);
+            return self.add(Form::Item, range.clone(), text, introduction);
         }
         if length <= STEPS / 2 && (step || has_code || length <= PARAGRAPH) {
-            return self.add(Form::Steps, range.clone(), (range.start, 0), String::new(), introduction);
+            return self.add(Form::Steps, range.clone(), String::new(), introduction);
         }
         let mut before = introduction;
         for at in range {
             let Some(block) = self.blocks.get(at) else { break };
             match block.kind {
-                BlockKind::Code => self.add(Form::Code, at..at + 1, (at, 0), block.text.clone(), before),
+                BlockKind::Code => self.add(Form::Code, at..at + 1, block.text.clone(), before),
                 BlockKind::Table => self.table(at, before),
                 _ => before = self.paragraph(at),
             }
@@ -201,7 +197,7 @@ impl List<'_> {
         let Some(block) = self.blocks.get(at) else { return };
         let rows: Vec<&str> = block.text.lines().collect();
         if rows.len() <= ROWS && block.text.len() <= PARAGRAPH {
-            return self.add(Form::Table, at..at + 1, (at, 0), block.text.clone(), introduction);
+            return self.add(Form::Table, at..at + 1, block.text.clone(), introduction);
         }
         let [head, rest @ ..] = rows.as_slice() else { return };
         let mut valued: Vec<(f32, usize)> = rest
@@ -228,6 +224,6 @@ impl List<'_> {
             text.push('\n');
             text.push_str(row);
         }
-        self.add(Form::Table, at..at + 1, (at, 0), text, introduction);
+        self.add(Form::Table, at..at + 1, text, introduction);
     }
 }

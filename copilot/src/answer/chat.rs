@@ -8,7 +8,7 @@ use std::{collections::HashSet, sync::LazyLock};
 use crate::index::{language::Language, tokenizer};
 use phrases::{ELSEWHERE, PHRASES};
 
-/// What was said.
+/// Kind of small talk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SmallTalk {
     /// A greeting.
@@ -95,7 +95,7 @@ static FOLDED: LazyLock<Vec<Folded>> = LazyLock::new(|| {
     folded.collect()
 });
 
-/// What is said.
+/// The fixed text of small talk.
 #[must_use]
 pub fn reply(talk: SmallTalk, language: Language) -> &'static str {
     let texts = match language {

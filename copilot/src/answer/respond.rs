@@ -1,4 +1,4 @@
-//! From a question to what the reader is told.
+//! From a question to the answer that the reader gets.
 
 use std::{collections::HashMap, sync::Arc};
 

@@ -33,7 +33,7 @@ fn probes(app: &App) -> Router {
         .with_state(app.clone())
 }
 
-/// 200 when every corpus has an index; 503 with the reasons otherwise. A refused newer artifact is told, but what is in
+/// 200 when every corpus has an index; 503 with the reasons otherwise. A refused newer artifact is reported, but what is in
 /// service keeps serving.
 async fn ready(State(app): State<App>) -> Response {
     let states = app.live.states();

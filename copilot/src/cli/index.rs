@@ -14,7 +14,7 @@ use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
 
 use super::Failure;
-use crate::corpus::artifact::{self, SigningKey, VerifyKey};
+use crate::corpus::artifact::{self, Expected, SigningKey, VerifyKey};
 
 /// Build and look at artifacts.
 #[derive(Debug, Args)]
@@ -78,9 +78,8 @@ pub fn run(args: &IndexArgs) -> Result<ExitCode, Failure> {
         IndexAction::Verify(args) => {
             let key = verify_key(args.verify_key.as_deref())?;
             let scratch = tempfile::tempdir().context("a temporary folder")?;
-            let unpacked =
-                artifact::open(&args.artifact, scratch.path(), key.as_ref(), None, artifact::MAX_UNPACKED_BYTES)
-                    .map_err(anyhow::Error::from)?;
+            let expected = Expected { key: key.as_ref(), ..Expected::default() };
+            let unpacked = artifact::open(&args.artifact, scratch.path(), expected).map_err(anyhow::Error::from)?;
             let signed = if key.is_some() { ", signature good" } else { "" };
             let manifest = unpacked.manifest;
             writeln!(

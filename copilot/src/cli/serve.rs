@@ -1,6 +1,6 @@
 //! `copilot serve`: settings, checked before anything is started.
 
-use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
 use anyhow::Context as _;
 use clap::ArgAction;
@@ -74,7 +74,7 @@ pub struct Args {
     /// Least probability, from 0 to 1, with which a question is answered: higher says "not in the docs" more often.
     #[arg(long, env = "DOCSGATE_COPILOT_CONFIDENCE", default_value_t = THRESHOLD, value_parser = values::probability)]
     confidence: f32,
-    /// Seconds between two looks at a source.
+    /// Seconds between two polls of a source.
     #[arg(long, env = "DOCSGATE_COPILOT_POLL_SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     poll_seconds: u64,
     /// Answers that may be streamed to one member at a time.
@@ -97,7 +97,7 @@ pub struct Args {
     log_format: LogFormat,
 }
 
-/// Checks the settings and serves until told to stop.
+/// Reads the settings and serves until SIGTERM or SIGINT.
 ///
 /// # Errors
 /// A wrong setting, or a start that failed.
@@ -110,6 +110,64 @@ pub fn run(args: Args) -> Result<(), Failure> {
     // An artifact that is being fetched has a thread of its own; a source that stalls must not keep the process from ending.
     runtime.shutdown_background();
     Ok(served?)
+}
+
+/// Everything that the server needs, checked before anything is started.
+fn settings(args: Args) -> Result<Settings, Failure> {
+    let corpora = corpora(&args)?;
+    let guard = guard(&args)?;
+    let verify_key = verify_key(&args)?;
+    let least = least(&args, &corpora)?;
+    let synonyms = synonyms(&args)?;
+    Ok(Settings {
+        listen: args.listen,
+        admin_listen: args.admin_listen,
+        metrics_listen: args.metrics_listen,
+        grpc_listen: args.grpc_listen,
+        corpora,
+        guard,
+        cache_dir: args.cache_dir.unwrap_or_else(|| std::env::temp_dir().join("docsgate-copilot")),
+        cache_bytes: args.cache_size,
+        verify_key,
+        least,
+        synonyms,
+        confidence: args.confidence,
+        poll: Duration::from_secs(args.poll_seconds),
+        streams_per_caller: args.streams_per_caller,
+        streams_anonymous: args.streams_anonymous,
+        search_bytes: args.search_memory,
+        unanswered: args.unanswered as usize,
+        ready_file: args.ready_file,
+    })
+}
+
+/// The corpora with their sources, each of them once.
+fn corpora(args: &Args) -> Result<Vec<CorpusSource>, Failure> {
+    let mut corpora: Vec<CorpusSource> = Vec::new();
+    for text in args.corpora.iter().filter(|text| !text.trim().is_empty()) {
+        let corpus = corpus(text).map_err(|fault| Failure::Usage(format!("--corpus {fault}")))?;
+        if corpora.iter().any(|known| known.corpus == corpus.corpus) {
+            return Err(Failure::Usage(format!("--corpus {} is given twice", corpus.corpus)));
+        }
+        corpora.push(corpus);
+    }
+    if corpora.is_empty() {
+        return Err(Failure::Usage("no corpus to serve: expected --corpus NAME=SOURCE".to_owned()));
+    }
+    Ok(corpora)
+}
+
+/// `NAME=SOURCE`
+fn corpus(text: &str) -> Result<CorpusSource, String> {
+    let (name, source) = text
+        .split_once('=')
+        .ok_or_else(|| format!("{text}: expected NAME=SOURCE, for example public=public.docsgate"))?;
+    let well_formed = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+    if !well_formed || source.is_empty() {
+        return Err(format!("{text}: expected NAME=SOURCE, the name of letters, digits, - and _"));
+    }
+    let source = Source::parse(source).map_err(|fault| format!("{name}={fault}"))?;
+    Ok(CorpusSource { corpus: name.to_owned(), source })
 }
 
 /// Who decides what a request may read. Neither a variable that is merely there nor a forgotten key opens anything.
@@ -153,58 +211,15 @@ fn verify_key(args: &Args) -> Result<Option<VerifyKey>, Failure> {
     }
 }
 
-fn settings(args: Args) -> Result<Settings, Failure> {
-    let mut corpora = Vec::new();
-    let mut names = BTreeSet::new();
-    for text in args.corpora.iter().filter(|text| !text.trim().is_empty()) {
-        let (name, source) = text.split_once('=').ok_or_else(|| {
-            Failure::Usage(format!("--corpus {text}: expected NAME=SOURCE, for example public=public.docsgate"))
-        })?;
-        let well_formed = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
-        if !well_formed || source.is_empty() {
-            return Err(Failure::Usage(format!(
-                "--corpus {text}: expected NAME=SOURCE, the name of letters, digits, - and _"
-            )));
-        }
-        if !names.insert(name.to_owned()) {
-            return Err(Failure::Usage(format!("--corpus {name} is given twice")));
-        }
-        let source = Source::parse(source).map_err(|error| Failure::Usage(format!("--corpus {name}={error}")))?;
-        corpora.push(CorpusSource { corpus: name.to_owned(), source });
-    }
-    if corpora.is_empty() {
-        return Err(Failure::Usage("no corpus to serve: expected --corpus NAME=SOURCE".to_owned()));
-    }
-    let guard = guard(&args)?;
-    let verify_key = verify_key(&args)?;
-    let least = values::by_corpus(&args.min_sequence, |corpus| names.contains(corpus))
-        .map_err(|fault| Failure::Usage(format!("--min-sequence {fault}")))?;
-    let synonyms = match &args.synonyms {
-        Some(file) => {
-            let read = std::fs::read_to_string(file)
-                .map_err(|error| Failure::Usage(format!("--synonyms {}: {error}", file.display())))?;
-            Synonyms::parse(&read).map_err(|fault| Failure::Usage(format!("--synonyms {}: {fault}", file.display())))?
-        }
-        None => Synonyms::default(),
-    };
-    Ok(Settings {
-        listen: args.listen,
-        admin_listen: args.admin_listen,
-        metrics_listen: args.metrics_listen,
-        grpc_listen: args.grpc_listen,
-        corpora,
-        guard,
-        cache_dir: args.cache_dir.unwrap_or_else(|| std::env::temp_dir().join("docsgate-copilot")),
-        cache_bytes: args.cache_size,
-        verify_key,
-        least,
-        synonyms,
-        confidence: args.confidence,
-        poll: Duration::from_secs(args.poll_seconds),
-        streams_per_caller: args.streams_per_caller,
-        streams_anonymous: args.streams_anonymous,
-        search_bytes: args.search_memory,
-        unanswered: args.unanswered as usize,
-        ready_file: args.ready_file,
-    })
+/// Least sequence numbers of pointers, by corpus.
+fn least(args: &Args, corpora: &[CorpusSource]) -> Result<BTreeMap<String, u64>, Failure> {
+    let is_served = |name: &str| corpora.iter().any(|corpus| corpus.corpus == name);
+    values::by_corpus(&args.min_sequence, is_served).map_err(|fault| Failure::Usage(format!("--min-sequence {fault}")))
+}
+
+fn synonyms(args: &Args) -> Result<Synonyms, Failure> {
+    let Some(file) = &args.synonyms else { return Ok(Synonyms::default()) };
+    let read = std::fs::read_to_string(file).map_err(|error| error.to_string());
+    let synonyms = read.and_then(|text| Synonyms::parse(&text));
+    synonyms.map_err(|fault| Failure::Usage(format!("--synonyms {}: {fault}", file.display())))
 }

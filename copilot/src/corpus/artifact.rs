@@ -209,26 +209,39 @@ pub fn inspect(path: &Path, key: Option<&VerifyKey>) -> Result<Manifest, Artifac
     Archive::open(path)?.walk(key, |_| Ok(None)).map(|(manifest, _)| manifest)
 }
 
-/// Unpacks an artifact of at most `room` bytes into the cache, or finds it there, after verifying everything about it.
+/// What an artifact must be to be unpacked.
+#[derive(Debug, Clone, Copy)]
+pub struct Expected<'a> {
+    /// Signed with the private key of this one; without one, nobody vouches for it.
+    pub key: Option<&'a VerifyKey>,
+    /// Of this corpus; `None` for any.
+    pub corpus: Option<&'a str>,
+    /// Most bytes that it may unpack to.
+    pub most_bytes: u64,
+}
+
+impl Default for Expected<'_> {
+    /// Any whole artifact.
+    fn default() -> Self {
+        Self { key: None, corpus: None, most_bytes: MAX_UNPACKED_BYTES }
+    }
+}
+
+/// Unpacks an artifact into the cache, or finds it there, after verifying everything about it.
 ///
 /// # Errors
 /// [`ArtifactFault`]; the cache then holds nothing of the artifact.
-pub fn open(
-    path: &Path,
-    cache_dir: &Path,
-    key: Option<&VerifyKey>,
-    expected_corpus: Option<&str>,
-    room: u64,
-) -> Result<Unpacked, ArtifactFault> {
+pub fn open(path: &Path, cache_dir: &Path, expected: Expected<'_>) -> Result<Unpacked, ArtifactFault> {
     fs::create_dir_all(cache_dir).map_err(io_fault(cache_dir))?;
     let temporary = tempfile::Builder::new().prefix("unpacking-").tempdir_in(cache_dir).map_err(io_fault(cache_dir))?;
-    let (manifest, cached) = Archive::open(path)?.walk(key, |manifest| {
-        if let Some(expected) = expected_corpus.filter(|expected| *expected != manifest.corpus) {
-            return Err(ArtifactFault::Corpus { found: manifest.corpus.clone(), expected: expected.to_owned() });
+    let (manifest, cached) = Archive::open(path)?.walk(expected.key, |manifest| {
+        if let Some(corpus) = expected.corpus.filter(|corpus| *corpus != manifest.corpus) {
+            return Err(ArtifactFault::Corpus { found: manifest.corpus.clone(), expected: corpus.to_owned() });
         }
         manifest.check_versions().map_err(ArtifactFault::Version)?;
-        if manifest.bytes > room {
-            let sizes = format!("it holds {} bytes unpacked; there is room for {room}", manifest.bytes);
+        if manifest.bytes > expected.most_bytes {
+            let sizes =
+                format!("it holds {} bytes unpacked; there is room for {}", manifest.bytes, expected.most_bytes);
             return Err(ArtifactFault::Refused(sizes));
         }
         // Its name is a hash of its content, and it came here by a rename: what is there is whole.

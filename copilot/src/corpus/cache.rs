@@ -7,9 +7,9 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-/// How the folders of work under way are named.
+/// Prefixes of what is being unpacked or fetched.
 pub const UNDER_WAY: [&str; 2] = ["unpacking-", "fetching-"];
-/// Age after which work under way was left by a process that is gone.
+/// Age after which unfinished work was left behind by a process that has ended.
 const LEFT_BEHIND: Duration = Duration::from_secs(3600);
 
 /// The cache.

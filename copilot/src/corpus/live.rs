@@ -15,7 +15,7 @@ struct Slot {
     fault: ArcSwapOption<String>,
 }
 
-/// All corpora that this process was told to serve.
+/// All corpora that this process serves.
 #[derive(Debug)]
 pub struct LiveIndexes {
     slots: BTreeMap<String, Slot>,

@@ -41,7 +41,7 @@ fn client() -> ClientOptions {
     ClientOptions::new().with_connect_timeout(CONNECT).with_timeout(REQUEST)
 }
 
-/// A source is looked at again soon anyway.
+/// The source is polled again soon anyway.
 fn retries() -> RetryConfig {
     RetryConfig { max_retries: 2, retry_timeout: Duration::from_secs(20), ..RetryConfig::default() }
 }

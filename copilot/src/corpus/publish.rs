@@ -6,7 +6,7 @@ use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload,
 use sha2::{Digest, Sha256};
 
 use super::{
-    artifact::{self, ArtifactFault, SigningKey, VerifyKey},
+    artifact::{self, ArtifactFault, Expected, SigningKey, VerifyKey},
     manifest::hex,
     place::{Kind, Place},
     pointer::{self, Pointer, PointerFault, Published},
@@ -90,8 +90,8 @@ pub async fn publish(file: &Path, place: &Place, terms: Terms<'_>) -> Result<Out
     writable(place)?;
     let verify = terms.verify_key();
     let scratch = tempfile::tempdir()?;
-    // Unpacked once for nothing but certainty: a published artifact is whole.
-    let unpacked = artifact::open(file, scratch.path(), verify.as_ref(), None, artifact::MAX_UNPACKED_BYTES)?;
+    // Unpacked only to be sure that what is published is whole.
+    let unpacked = artifact::open(file, scratch.path(), Expected { key: verify.as_ref(), ..Expected::default() })?;
     let manifest = unpacked.manifest;
     let (sha256, bytes) = digest(file)?;
     let latest = Published {
@@ -112,7 +112,7 @@ pub async fn publish(file: &Path, place: &Place, terms: Terms<'_>) -> Result<Out
         return Ok(Outcome { pointer: pointer.clone(), changed: false });
     }
     upload(file, place, &latest).await?;
-    point(place, before, &manifest.corpus, latest, terms).await
+    point(place, before, Next { corpus: &manifest.corpus, latest }, terms).await
 }
 
 /// Signs the pointer again, to what it points to already, good for longer.
@@ -126,7 +126,7 @@ pub async fn refresh(place: &Place, corpus: &str, terms: Terms<'_>) -> Result<Ou
     };
     let latest = before.0.latest.clone();
     present(place, &latest).await?;
-    point(place, Some(before), corpus, latest, terms).await
+    point(place, Some(before), Next { corpus, latest }, terms).await
 }
 
 /// Whether an artifact that was published is still there.
@@ -160,7 +160,7 @@ pub async fn rollback(
         return Err(PublishFault::NoEarlier(format!("no such earlier version of corpus {corpus}; known: {known}")));
     };
     present(place, &chosen).await?;
-    point(place, Some(before), corpus, chosen, terms).await
+    point(place, Some(before), Next { corpus, latest: chosen }, terms).await
 }
 
 fn writable(place: &Place) -> Result<(), PublishFault> {
@@ -212,15 +212,21 @@ async fn upload(file: &Path, place: &Place, latest: &Published) -> Result<(), Pu
     Ok(())
 }
 
+/// What a corpus' pointer is to name.
+struct Next<'a> {
+    corpus: &'a str,
+    latest: Published,
+}
+
 /// Replaces the pointer, last of all, if it is still what it was.
 async fn point(
     place: &Place,
     before: Option<(Pointer, UpdateVersion)>,
-    corpus: &str,
-    latest: Published,
+    next: Next<'_>,
     terms: Terms<'_>,
 ) -> Result<Outcome, PublishFault> {
-    let pointer = Pointer::after(before.as_ref().map(|(pointer, _)| pointer), corpus, latest, terms.expires_at);
+    let known = before.as_ref().map(|(pointer, _)| pointer);
+    let pointer = Pointer::after(known, next.corpus, next.latest, terms.expires_at);
     let bytes = pointer.write(terms.key).map_err(|error| PointerFault::Corrupt(error.to_string()))?;
     let mode = match (place.kind, before) {
         (_, None) => PutMode::Create,
@@ -228,7 +234,7 @@ async fn point(
         (Kind::Folder, _) => PutMode::Overwrite,
         (_, Some((_, state))) => PutMode::Update(state),
     };
-    let path = place.path(&pointer::name(corpus));
+    let path = place.path(&pointer::name(next.corpus));
     match place.store.put_opts(&path, PutPayload::from(bytes), PutOptions::from(mode)).await {
         Ok(_) => Ok(Outcome { pointer, changed: true }),
         Err(object_store::Error::Precondition { .. } | object_store::Error::AlreadyExists { .. }) => {

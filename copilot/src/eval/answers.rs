@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     answer::{self, Answer, AnswerKind, confidence::Features},
-    corpus::artifact,
+    corpus::artifact::{self, Expected},
     index::reader::LoadedIndex,
     search::{self, Request},
 };
@@ -128,8 +128,8 @@ pub fn load(file: &Path) -> anyhow::Result<Vec<Question>> {
 pub fn open(files: &[impl AsRef<Path>]) -> anyhow::Result<Vec<Arc<LoadedIndex>>> {
     let scratch = tempfile::tempdir()?;
     let open = |file: &Path| -> anyhow::Result<Arc<LoadedIndex>> {
-        let unpacked = artifact::open(file, scratch.path(), None, None, artifact::MAX_UNPACKED_BYTES)
-            .with_context(|| file.display().to_string())?;
+        let unpacked =
+            artifact::open(file, scratch.path(), Expected::default()).with_context(|| file.display().to_string())?;
         let manifest = unpacked.manifest;
         // The files stay mapped after the folder is gone.
         let index = LoadedIndex::open(&unpacked.dir, &manifest.corpus, &manifest.version())
@@ -206,7 +206,7 @@ fn folded(text: &str) -> String {
     text.replace('`', "").split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase()
 }
 
-/// A share of questions and the interval that its truth lies in with 95 % (Wilson).
+/// A share of questions, with its 95 % confidence interval (Wilson).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 pub struct Share {
     /// How many.

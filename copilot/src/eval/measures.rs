@@ -67,7 +67,7 @@ impl Measures {
     }
 }
 
-/// A mean and the interval that 95 of 100 resamples of the queries fall into.
+/// A mean over queries, with its 95 % bootstrap confidence interval.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 pub struct Estimate {
     /// The mean.

@@ -79,11 +79,11 @@ pub fn read(documents: &Documents<'_>, mut progress: impl FnMut(usize, usize)) -
     let (docs, site) = (documents.folder, documents.site);
     let select::Files { pages: files, left_out } = select::files(docs, documents.form, &documents.selection)?;
     let mut read = Read { skipped: left_out, ..Read::default() };
-    let mut urls: HashMap<String, String> = HashMap::new();
     let roots: Vec<PathBuf> = std::iter::once(docs)
         .chain(documents.include_from.iter().map(PathBuf::as_path))
         .filter_map(|root| root.canonicalize().ok())
         .collect();
+    let mut sources = Sources { documents, roots, urls: HashMap::new() };
     let mut pages: Vec<(PathBuf, String, Page)> = Vec::new();
     for (index, path) in files.iter().enumerate() {
         progress(index, files.len());
@@ -95,7 +95,7 @@ pub fn read(documents: &Documents<'_>, mut progress: impl FnMut(usize, usize)) -
             Form::Markdown => site.page_url(&relative),
             Form::Html => site.built_url(&relative),
         };
-        match page(path, &name, &url, documents, &roots, &mut urls)? {
+        match sources.page(path, &name, &url)? {
             Ok((page, bytes)) => {
                 read.bytes += bytes;
                 pages.push((relative, url, page));
@@ -106,13 +106,13 @@ pub fn read(documents: &Documents<'_>, mut progress: impl FnMut(usize, usize)) -
     progress(files.len(), files.len());
     let titles = titles(&pages, &documents.titles);
     for ((relative, url, page), title) in pages.iter().zip(titles) {
-        let before = read.chunks.len();
-        chunks(relative, url, page, &title, &mut read.chunks);
-        if read.chunks.len() == before {
+        let chunks = chunks(relative, url, page, &title);
+        if chunks.is_empty() {
             read.skipped.push((relative.to_string_lossy().into_owned(), "it has no text".into()));
         } else {
             read.pages += 1;
         }
+        read.chunks.extend(chunks);
     }
     if read.chunks.is_empty() {
         let expected = match documents.form {
@@ -128,39 +128,45 @@ fn is_readme_beside_index(path: &Path) -> bool {
     path.file_stem().is_some_and(|stem| stem == "README") && path.with_file_name("_index.md").is_file()
 }
 
-/// Reads one page, or says why it is skipped.
-fn page(
-    path: &Path,
-    name: &str,
-    url: &str,
-    documents: &Documents<'_>,
-    roots: &[PathBuf],
-    urls: &mut HashMap<String, String>,
-) -> Result<Result<(Page, u64), String>, BuildFault> {
-    let unreadable = |cause| BuildFault::Unreadable { path: path.display().to_string(), cause };
-    let size = fs::metadata(path).map_err(unreadable)?.len();
-    if size > MAX_PAGE_BYTES as u64 {
-        return Ok(Err(format!("{size} bytes; a page has {MAX_PAGE_BYTES} at the most")));
+/// Where pages are read from, and what was read.
+struct Sources<'a> {
+    documents: &'a Documents<'a>,
+    /// Folders of files that pages bring in.
+    roots: Vec<PathBuf>,
+    /// URLs of the pages so far, with their names.
+    urls: HashMap<String, String>,
+}
+
+impl Sources<'_> {
+    /// Reads one page, or says why it is skipped.
+    fn page(&mut self, path: &Path, name: &str, url: &str) -> Result<Result<(Page, u64), String>, BuildFault> {
+        let unreadable = |cause| BuildFault::Unreadable { path: path.display().to_string(), cause };
+        let size = fs::metadata(path).map_err(unreadable)?.len();
+        if size > MAX_PAGE_BYTES as u64 {
+            return Ok(Err(format!("{size} bytes; a page has {MAX_PAGE_BYTES} at the most")));
+        }
+        let text = match String::from_utf8(fs::read(path).map_err(unreadable)?) {
+            Ok(text) => text,
+            Err(error) => return Ok(Err(format!("byte {} is not UTF-8", error.utf8_error().valid_up_to()))),
+        };
+        let page = match self.documents.form {
+            Form::Markdown => {
+                markdown::parse_with(&text, self.documents.slug, &Includes::new(&self.roots, path.parent()))
+            }
+            Form::Html => match html::parse(&text) {
+                Some(page) => page,
+                None => return Ok(Err("its elements nest too deep".into())),
+            },
+        };
+        if page.front_matter.excluded {
+            return Ok(Err("it asks to be left out".into()));
+        }
+        if let Some(other) = self.urls.get(url) {
+            return Ok(Err(format!("{other} has the same URL {url}")));
+        }
+        self.urls.insert(url.to_owned(), name.to_owned());
+        Ok(Ok((page, size)))
     }
-    let text = match String::from_utf8(fs::read(path).map_err(unreadable)?) {
-        Ok(text) => text,
-        Err(error) => return Ok(Err(format!("byte {} is not UTF-8", error.utf8_error().valid_up_to()))),
-    };
-    let page = match documents.form {
-        Form::Markdown => markdown::parse_with(&text, documents.slug, &Includes::new(roots, path.parent())),
-        Form::Html => match html::parse(&text) {
-            Some(page) => page,
-            None => return Ok(Err("its elements nest too deep".into())),
-        },
-    };
-    if page.front_matter.excluded {
-        return Ok(Err("it asks to be left out".into()));
-    }
-    if let Some(other) = urls.get(url) {
-        return Ok(Err(format!("{other} has the same URL {url}")));
-    }
-    urls.insert(url.to_owned(), name.to_owned());
-    Ok(Ok((page, size)))
 }
 
 /// Titles that tell pages apart: where several pages have one title, each says where it lies.
@@ -202,7 +208,9 @@ fn title(relative: &Path, page: &Page) -> String {
     page.front_matter.title.clone().or_else(|| page.heading.clone()).unwrap_or_else(from_path)
 }
 
-fn chunks(relative: &Path, url: &str, page: &Page, title: &str, out: &mut Vec<Chunk>) {
+/// A page's sections as chunks.
+fn chunks(relative: &Path, url: &str, page: &Page, title: &str) -> Vec<Chunk> {
+    let mut out = Vec::new();
     let mut path: Vec<(u8, String)> = Vec::new();
     let mut ordinal = 0;
     for section in &page.sections {
@@ -240,6 +248,7 @@ fn chunks(relative: &Path, url: &str, page: &Page, title: &str, out: &mut Vec<Ch
             out.push(chunk);
         }
     }
+    out
 }
 
 /// A section in one piece, or, when it is long, in several; blocks stay whole, and so do a list and what its

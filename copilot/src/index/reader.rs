@@ -2,7 +2,7 @@
 
 mod similar;
 
-pub use similar::Walk;
+pub use similar::{Neighbours, Walk};
 
 use std::{collections::HashMap, fs, io, path::Path, sync::Arc};
 

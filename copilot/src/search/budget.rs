@@ -22,7 +22,7 @@ pub const MOST_CORRECTED: usize = 3;
 /// dictionaries, and the word order of the best sections.
 const KEPT: u64 = 8;
 
-/// What is left of the work that a query may make, passed down to whatever does it.
+/// The work that a query may still make, passed down to whatever makes it.
 #[derive(Debug, Clone)]
 pub struct Budget {
     most: Work,

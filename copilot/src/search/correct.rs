@@ -4,7 +4,7 @@ use std::{cmp::Reverse, sync::Arc};
 
 use super::{budget::Budget, query::QueryWord};
 use crate::index::{
-    reader::{LoadedIndex, OpenFault},
+    reader::{LoadedIndex, Neighbours, OpenFault},
     schema::Searched,
 };
 
@@ -32,15 +32,16 @@ pub fn nearest(indexes: &[Arc<LoadedIndex>], word: &str, budget: &mut Budget) ->
     let allowed = if letters.len() >= TWO_EDITS { 2 } else { 1 };
     let mut best: Option<(usize, Reverse<u32>, String)> = None;
     for index in indexes {
-        let walk = index.similar(Searched::Body, word, allowed, budget.steps(), |term, count| {
-            let other: Vec<char> = term.chars().collect();
-            if let Some(distance) = distance(&letters, &other, usize::from(allowed)) {
-                let candidate = (distance, Reverse(count), term.to_owned());
-                if best.as_ref().is_none_or(|best| candidate < *best) {
-                    best = Some(candidate);
+        let walk =
+            index.similar(Searched::Body, Neighbours { word, edits: allowed }, budget.steps(), |term, count| {
+                let other: Vec<char> = term.chars().collect();
+                if let Some(distance) = distance(&letters, &other, usize::from(allowed)) {
+                    let candidate = (distance, Reverse(count), term.to_owned());
+                    if best.as_ref().is_none_or(|best| candidate < *best) {
+                        best = Some(candidate);
+                    }
                 }
-            }
-        })?;
+            })?;
         budget.walked(walk.steps, walk.whole);
     }
     Ok(best.map(|(_, _, word)| word))

@@ -82,7 +82,7 @@ const IMPERATIVES: &str = "\
 /// Most words of content that are looked for rather than answered.
 const KEYWORDS: usize = 2;
 
-/// Whether a word orders something to be done.
+/// Whether a word is an imperative.
 fn is_imperative(word: &str) -> bool {
     IMPERATIVES.split_whitespace().any(|verb| verb == word)
 }

@@ -133,7 +133,7 @@ fn collect(
                 same
             });
         }
-        // Kept until the ranking is done: what was read is not.
+        // This list lives until the ranking is done; its spare capacity need not.
         found.shrink_to_fit();
         docs.push(found);
     }

@@ -15,7 +15,7 @@ use crate::{
     app::App,
     clock::now,
     corpus::{
-        artifact::{self, ArtifactFault, VerifyKey},
+        artifact::{self, ArtifactFault, Expected, VerifyKey},
         cache::Cache,
         pointer::{Pointer, PointerFault},
         source::{self, Change, Source, SourceFault, Stamp},
@@ -83,7 +83,8 @@ impl Loader {
         // Space is freed first, from what nothing serves.
         let unreadable = |error: std::io::Error| Refused { kind: "unreadable", reason: error.to_string() };
         self.cache.trim(in_use, manifest.bytes.min(self.cache.bound)).map_err(unreadable)?;
-        let unpacked = artifact::open(file, &self.cache.dir, key, Some(&self.corpus), self.cache.bound)?;
+        let expected = Expected { key, corpus: Some(&self.corpus), most_bytes: self.cache.bound };
+        let unpacked = artifact::open(file, &self.cache.dir, expected)?;
         self.open(&unpacked.dir, &unpacked.manifest.version())
     }
 
@@ -91,7 +92,7 @@ impl Loader {
         let refused = |fault: crate::index::reader::OpenFault| Refused { kind: "index", reason: fault.to_string() };
         let index = LoadedIndex::open(dir, &self.corpus, version).map_err(refused)?;
         index.warm().map_err(refused)?;
-        // The cache gives up first what was used longest ago.
+        // The cache evicts what was used longest ago first.
         let _ = fs::File::open(dir).and_then(|dir| dir.set_modified(SystemTime::now()));
         Ok(index)
     }
@@ -194,7 +195,7 @@ async fn poll(loader: &Loader, app: &App, seen: Option<&Stamp>, followed: &mut O
         Err(fault) => Some((None, Err(fault.into()))),
         Ok(Change::File(path, stamp)) => {
             let outcome = load(loader, path.clone(), in_use).await;
-            // A file that changed while it was read is looked at again.
+            // A file that changed while it was read is loaded again at the next poll.
             let settled = source::stamp_of(&path).is_ok_and(|after| after == stamp);
             Some((settled.then_some(stamp), outcome))
         }

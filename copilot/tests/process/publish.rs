@@ -239,7 +239,7 @@ async fn a_bucket_is_published_to_served_from_and_attacked() {
 fn other_schema(desk: &Desk) -> Vec<u8> {
     let cache = desk.folder.path().join("scratch");
     let alpha = PathBuf::from(desk.path("alpha"));
-    let unpacked = artifact::open(&alpha, &cache, None, None, artifact::MAX_UNPACKED_BYTES).unwrap();
+    let unpacked = artifact::open(&alpha, &cache, artifact::Expected::default()).unwrap();
     let mut manifest = unpacked.manifest;
     manifest.schema -= 1;
     let out = desk.folder.path().join("older");

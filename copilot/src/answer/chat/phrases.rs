@@ -1,4 +1,4 @@
-//! What is said in greeting, in thanks and about the assistant, in the languages that have stems here.
+//! Phrases of greeting, of thanks and about the assistant, in the languages that have a stemmer here.
 
 use crate::index::language::Language;
 

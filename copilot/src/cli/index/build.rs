@@ -109,8 +109,9 @@ pub(super) fn run(args: &BuildArgs) -> Result<(), Failure> {
     });
     bar.finish_and_clear();
     let read = read.map_err(anyhow::Error::from)?;
-    let (manifest, bytes) = pack(args, folder, &site, &read, key.as_ref())?;
-    report(args, settings.as_ref(), &read, &manifest, bytes, started)?;
+    let (manifest, bytes) = pack(args, &documents, &read, key.as_ref())?;
+    let packed = Packed { manifest, bytes, seconds: started.elapsed().as_secs_f64() };
+    report(args, settings.as_ref(), &read, &packed)?;
     Ok(())
 }
 
@@ -137,17 +138,17 @@ fn include_from(args: &BuildArgs, settings: Option<&MkDocs>) -> Result<Vec<PathB
 
 fn pack(
     args: &BuildArgs,
-    folder: &Path,
-    site: &Site,
+    documents: &Documents<'_>,
     read: &build::Read,
     key: Option<&artifact::SigningKey>,
 ) -> anyhow::Result<(Manifest, u64)> {
+    let folder = documents.folder;
     let scratch = tempfile::tempdir().context("a temporary folder")?;
     let written = writer::write(scratch.path(), &read.chunks, args.language)?;
     let manifest = Manifest {
         format: FORMAT,
         corpus: args.corpus.clone(),
-        site_url: site.base().to_owned(),
+        site_url: documents.site.base().to_owned(),
         source_revision: git(folder, &["rev-parse", "HEAD"]),
         built_at: std::env::var("SOURCE_DATE_EPOCH")
             .ok()
@@ -165,14 +166,16 @@ fn pack(
     Ok((manifest, bytes))
 }
 
-fn report(
-    args: &BuildArgs,
-    settings: Option<&MkDocs>,
-    read: &build::Read,
-    manifest: &Manifest,
+/// An artifact that was written.
+struct Packed {
+    manifest: Manifest,
+    /// Its size.
     bytes: u64,
-    started: Instant,
-) -> anyhow::Result<()> {
+    /// How long it took.
+    seconds: f64,
+}
+
+fn report(args: &BuildArgs, settings: Option<&MkDocs>, read: &build::Read, packed: &Packed) -> anyhow::Result<()> {
     const SHOWN: usize = 20;
     let mut out = std::io::stdout().lock();
     if let Some(settings) = settings {
@@ -187,7 +190,7 @@ fn report(
     if let Some(more) = read.skipped.len().checked_sub(SHOWN + 1) {
         writeln!(out, "skipped {} more", more + 1)?;
     }
-    let seconds = started.elapsed().as_secs_f64();
+    let Packed { manifest, bytes, seconds } = packed;
     writeln!(
         out,
         "{}: corpus {}, version {}, {} pages, {} sections, {} skipped, {} KiB from {} KiB, {seconds:.1} s",

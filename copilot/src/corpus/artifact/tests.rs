@@ -19,12 +19,12 @@ fn manifest(files: BTreeMap<String, String>) -> Manifest {
     }
 }
 
-struct Made {
+struct Fixture {
     folder: tempfile::TempDir,
     manifest: Manifest,
 }
 
-impl Made {
+impl Fixture {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let dir = folder.path().join("index");
@@ -42,7 +42,8 @@ impl Made {
     }
 
     fn open(&self, path: &Path, key: Option<&VerifyKey>) -> Result<Unpacked, ArtifactFault> {
-        open(path, &self.folder.path().join("cache"), key, Some("public"), MAX_UNPACKED_BYTES)
+        let expected = Expected { key, corpus: Some("public"), ..Expected::default() };
+        open(path, &self.folder.path().join("cache"), expected)
     }
 
     fn cached(&self) -> usize {
@@ -70,67 +71,67 @@ fn forged(path: &Path, entries: &[(&str, tar::EntryType, &[u8])]) {
 
 #[test]
 fn what_is_packed_comes_out_again_once() {
-    let made = Made::new();
-    let path = made.pack(None);
-    let first = made.open(&path, None).unwrap();
+    let fixture = Fixture::new();
+    let path = fixture.pack(None);
+    let first = fixture.open(&path, None).unwrap();
     assert_eq!(fs::read(first.dir.join("data.store")).unwrap(), vec![7; 100_000]);
-    assert_eq!(first.manifest, made.manifest);
-    let second = made.open(&path, None).unwrap();
-    assert_eq!((first.dir, made.cached()), (second.dir, 1));
+    assert_eq!(first.manifest, fixture.manifest);
+    let second = fixture.open(&path, None).unwrap();
+    assert_eq!((first.dir, fixture.cached()), (second.dir, 1));
 }
 
 #[test]
 fn the_same_input_gives_the_same_bytes() {
-    let (made, other) = (Made::new(), Made::new());
-    assert_eq!(fs::read(made.pack(None)).unwrap(), fs::read(other.pack(None)).unwrap());
+    let (fixture, other) = (Fixture::new(), Fixture::new());
+    assert_eq!(fs::read(fixture.pack(None)).unwrap(), fs::read(other.pack(None)).unwrap());
 }
 
 #[test]
 fn signatures_are_demanded_once_a_key_is_set() {
-    let made = Made::new();
+    let fixture = Fixture::new();
     let key = SigningKey::parse(&SigningKey::generate().unwrap()).unwrap();
     let other = SigningKey::parse(&SigningKey::generate().unwrap()).unwrap();
     let verify = |key: &SigningKey| VerifyKey::parse(&key.public()).unwrap();
-    let unsigned = made.pack(None);
-    assert!(matches!(made.open(&unsigned, Some(&verify(&key))), Err(ArtifactFault::Signature(_))));
-    let signed = made.pack(Some(&key));
-    assert!(matches!(made.open(&signed, Some(&verify(&other))), Err(ArtifactFault::Signature(_))));
-    assert_eq!(made.cached(), 0, "nothing stays behind");
-    assert!(made.open(&signed, Some(&verify(&key))).is_ok());
+    let unsigned = fixture.pack(None);
+    assert!(matches!(fixture.open(&unsigned, Some(&verify(&key))), Err(ArtifactFault::Signature(_))));
+    let signed = fixture.pack(Some(&key));
+    assert!(matches!(fixture.open(&signed, Some(&verify(&other))), Err(ArtifactFault::Signature(_))));
+    assert_eq!(fixture.cached(), 0, "nothing stays behind");
+    assert!(fixture.open(&signed, Some(&verify(&key))).is_ok());
     assert!(VerifyKey::parse("short").is_err() && SigningKey::parse("!").is_err());
 }
 
 #[test]
 fn damage_is_noticed_and_leaves_nothing() {
-    let made = Made::new();
-    let path = made.pack(None);
+    let fixture = Fixture::new();
+    let path = fixture.pack(None);
     let whole = fs::read(&path).unwrap();
-    let damaged = made.folder.path().join("damaged");
+    let damaged = fixture.folder.path().join("damaged");
     for length in [0, 1, 10, whole.len() / 2, whole.len() - 1] {
         fs::write(&damaged, &whole[..length]).unwrap();
-        assert!(made.open(&damaged, None).is_err(), "{length}");
+        assert!(fixture.open(&damaged, None).is_err(), "{length}");
     }
     let mut flipped = whole.clone();
     let middle = flipped.len() / 2;
     flipped[middle] ^= 1;
     fs::write(&damaged, &flipped).unwrap();
-    assert!(made.open(&damaged, None).is_err());
+    assert!(fixture.open(&damaged, None).is_err());
     fs::write(&damaged, "<html>not found</html>").unwrap();
-    assert!(matches!(made.open(&damaged, None), Err(ArtifactFault::Corrupt(_))));
-    assert_eq!(made.cached(), 0);
+    assert!(matches!(fixture.open(&damaged, None), Err(ArtifactFault::Corrupt(_))));
+    assert_eq!(fixture.cached(), 0);
 }
 
 #[test]
 fn hostile_archives_are_refused() {
-    let made = Made::new();
-    let path = made.folder.path().join("hostile");
+    let fixture = Fixture::new();
+    let path = fixture.folder.path().join("hostile");
     let regular = tar::EntryType::Regular;
-    let text = serde_json::to_vec(&made.manifest).unwrap();
+    let text = serde_json::to_vec(&fixture.manifest).unwrap();
     let with = |entries: &[(&str, tar::EntryType, &[u8])]| {
         let mut all: Vec<(&str, tar::EntryType, &[u8])> = vec![("manifest.json", regular, &text)];
         all.extend(entries);
         forged(&path, &all);
-        made.open(&path, None).unwrap_err().to_string()
+        fixture.open(&path, None).unwrap_err().to_string()
     };
     assert!(with(&[("../evil", regular, b"x")]).contains("not a plain file"));
     assert!(with(&[("/etc/evil", regular, b"x")]).contains("not a plain file"));
@@ -141,41 +142,43 @@ fn hostile_archives_are_refused() {
     assert!(with(&[("meta.json", regular, b"{}"), ("meta.json", regular, b"{}")]).contains("there twice"));
     assert!(with(&[("meta.json", regular, b"{}")]).contains("truncated"));
     forged(&path, &[("meta.json", regular, b"{}")]);
-    assert!(made.open(&path, None).unwrap_err().to_string().contains("begin with its manifest"));
-    assert_eq!(made.cached(), 0);
+    assert!(fixture.open(&path, None).unwrap_err().to_string().contains("begin with its manifest"));
+    assert_eq!(fixture.cached(), 0);
 }
 
 #[test]
 fn other_corpora_and_versions_are_refused() {
-    let mut made = Made::new();
-    let path = made.pack(None);
-    let cache = made.folder.path().join("cache");
-    let fault = open(&path, &cache, None, Some("member"), MAX_UNPACKED_BYTES).unwrap_err().to_string();
+    let mut fixture = Fixture::new();
+    let path = fixture.pack(None);
+    let cache = fixture.folder.path().join("cache");
+    let fault =
+        open(&path, &cache, Expected { corpus: Some("member"), ..Expected::default() }).unwrap_err().to_string();
     assert!(fault.contains("holds corpus `public`; expected `member`"), "{fault}");
-    made.manifest.schema += 1;
-    let fault = made.open(&made.pack(None), None).unwrap_err().to_string();
+    fixture.manifest.schema += 1;
+    let fault = fixture.open(&fixture.pack(None), None).unwrap_err().to_string();
     assert!(fault.contains("build it again"), "{fault}");
 }
 
 #[test]
 fn bombs_and_absurd_sizes_are_refused_before_they_are_written() {
-    let made = Made::new();
-    let path = made.folder.path().join("hostile");
+    let fixture = Fixture::new();
+    let path = fixture.folder.path().join("hostile");
     let regular = tar::EntryType::Regular;
-    let text = serde_json::to_vec(&made.manifest).unwrap();
+    let text = serde_json::to_vec(&fixture.manifest).unwrap();
     // 64 MiB of zeros are a few kilobytes in the archive.
     let zeros = vec![0; 64 << 20];
     forged(&path, &[("manifest.json", regular, &text), ("data.store", regular, &zeros)]);
     assert!(fs::metadata(&path).unwrap().len() < 1 << 20);
-    assert!(made.open(&path, None).unwrap_err().to_string().contains("more than the 100002 bytes"));
-    let mut boastful = made.manifest.clone();
+    assert!(fixture.open(&path, None).unwrap_err().to_string().contains("more than the 100002 bytes"));
+    let mut boastful = fixture.manifest.clone();
     boastful.bytes = u64::MAX;
     forged(&path, &[("manifest.json", regular, &serde_json::to_vec(&boastful).unwrap())]);
-    assert!(made.open(&path, None).unwrap_err().to_string().contains("there is room for"));
-    let whole = made.pack(None);
-    let small = open(&whole, &made.folder.path().join("cache"), None, Some("public"), 1000).unwrap_err().to_string();
+    assert!(fixture.open(&path, None).unwrap_err().to_string().contains("there is room for"));
+    let whole = fixture.pack(None);
+    let tight = Expected { corpus: Some("public"), most_bytes: 1000, ..Expected::default() };
+    let small = open(&whole, &fixture.folder.path().join("cache"), tight).unwrap_err().to_string();
     assert!(small.contains("there is room for 1000"), "{small}");
-    assert_eq!(made.cached(), 0);
+    assert_eq!(fixture.cached(), 0);
 }
 
 /// The seeds of the fuzz target `artifact`: archives without their compression.

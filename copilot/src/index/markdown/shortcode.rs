@@ -58,129 +58,143 @@ pub(super) fn resolve(text: &str, front: &FrontMatter, includes: &Includes<'_>, 
     if !text.contains("{{<") && !text.contains("{{%") {
         return text.to_owned();
     }
-    let mut out = String::with_capacity(text.len());
-    let mut open: Vec<(String, Open)> = Vec::new();
+    let out = String::with_capacity(text.len());
+    let mut resolver = Resolver { front, includes, depth, open: Vec::new(), out };
     let mut rest = text;
     while let Some(at) = next(rest) {
         let (before, tail) = rest.split_at(at);
-        out.push_str(before);
+        resolver.out.push_str(before);
         if let Some((literal, length)) = escaped(tail) {
-            out.push_str(&literal);
+            resolver.out.push_str(&literal);
             rest = tail.get(length..).unwrap_or_default();
             continue;
         }
         let Some(code) = read(tail) else {
-            out.push_str(tail.get(..3).unwrap_or_default());
+            resolver.out.push_str(tail.get(..3).unwrap_or_default());
             rest = tail.get(3..).unwrap_or_default();
             continue;
         };
         rest = tail.get(code.length..).unwrap_or_default();
         if code.closes {
-            close(code.name, &mut open, &mut out);
+            resolver.close(code.name);
         } else if HIDDEN.contains(&code.name) {
             rest = after_closing(rest, code.name);
         } else {
-            begin(&code, rest, front, includes, depth, &mut open, &mut out);
+            resolver.begin(&code, rest);
         }
     }
-    out.push_str(rest);
-    out
+    resolver.out.push_str(rest);
+    resolver.out
 }
 
-fn begin(
-    code: &Shortcode<'_>,
-    rest: &str,
-    front: &FrontMatter,
-    includes: &Includes<'_>,
+/// A text under way.
+struct Resolver<'a> {
+    front: &'a FrontMatter,
+    includes: &'a Includes<'a>,
     depth: usize,
-    open: &mut Vec<(String, Open)>,
-    out: &mut String,
-) {
-    let attributes = &code.attributes;
-    let has_end = || after_closing(rest, code.name).len() < rest.len();
-    let mut opened = |state| open.push((code.name.to_owned(), state));
-    match code.name {
-        name if NOTES.contains(&name) && has_end() => {
-            let title = attributes.any(&["title", "name"]).map_or_else(|| capital(name), str::to_owned);
-            tag::marker(out, "note", &title);
-            opened(Open::Marker);
-        }
-        "tab" | "tab-item" if has_end() => {
-            let title = attributes.any(&["name", "header", "title", "label", "0"]).unwrap_or_default();
-            tag::marker(out, "tab", title);
-            match attributes.any(&["codelang", "lang"]) {
-                Some(language) => {
-                    out.push_str(&format!("\n```{language}\n"));
-                    opened(Open::CodeInTab);
+    /// Shortcodes that wait for their closing tag.
+    open: Vec<(String, Open)>,
+    out: String,
+}
+
+impl Resolver<'_> {
+    fn opened(&mut self, code: &Shortcode<'_>, state: Open) {
+        self.open.push((code.name.to_owned(), state));
+    }
+
+    /// A text that this one brings in.
+    fn nested(&self, text: &str) -> String {
+        resolve(text, self.front, self.includes, self.depth + 1)
+    }
+
+    /// Puts what stands for a shortcode; `rest` is the text behind it.
+    fn begin(&mut self, code: &Shortcode<'_>, rest: &str) {
+        let attributes = &code.attributes;
+        let has_end = || after_closing(rest, code.name).len() < rest.len();
+        match code.name {
+            name if NOTES.contains(&name) && has_end() => {
+                let title = attributes.any(&["title", "name"]).map_or_else(|| capital(name), str::to_owned);
+                tag::marker(&mut self.out, "note", &title);
+                self.opened(code, Open::Marker);
+            }
+            "tab" | "tab-item" if has_end() => {
+                let title = attributes.any(&["name", "header", "title", "label", "0"]).unwrap_or_default();
+                tag::marker(&mut self.out, "tab", title);
+                match attributes.any(&["codelang", "lang"]) {
+                    Some(language) => {
+                        self.out.push_str(&format!("\n```{language}\n"));
+                        self.opened(code, Open::CodeInTab);
+                    }
+                    None => self.opened(code, Open::Marker),
                 }
-                None => opened(Open::Marker),
             }
-        }
-        "highlight" if has_end() => {
-            out.push_str(&format!("\n```{}\n", attributes.any(&["lang", "0"]).unwrap_or_default()));
-            opened(Open::Fence);
-        }
-        "heading" => out.push_str(heading(attributes.any(&["0"]).unwrap_or_default())),
-        "glossary_definition" => {
-            if depth < include::MAX_DEPTH
-                && let Some(term) = attributes.any(&["term_id"])
-                && let Some(definition) = glossary(term, attributes.any(&["length"]), includes)
-            {
-                let prepend = attributes.any(&["prepend"]).map(|text| format!("{} ", text.trim())).unwrap_or_default();
-                let definition = resolve(&definition, front, includes, depth + 1);
-                out.push_str(&format!("{prepend}{}", definition.trim()));
+            "highlight" if has_end() => {
+                self.out.push_str(&format!("\n```{}\n", attributes.any(&["lang", "0"]).unwrap_or_default()));
+                self.opened(code, Open::Fence);
             }
-        }
-        "feature-state" => {
-            if let (Some(version), Some(state)) =
-                (attributes.any(&["for_k8s_version", "version"]), attributes.any(&["state"]))
-            {
-                out.push_str(&format!("FEATURE STATE: {version} [{state}]"));
+            "heading" => self.out.push_str(heading(attributes.any(&["0"]).unwrap_or_default())),
+            "glossary_definition" => {
+                if self.depth < include::MAX_DEPTH
+                    && let Some(term) = attributes.any(&["term_id"])
+                    && let Some(definition) = glossary(term, attributes.any(&["length"]), self.includes)
+                {
+                    let prepend =
+                        attributes.any(&["prepend"]).map(|text| format!("{} ", text.trim())).unwrap_or_default();
+                    let definition = self.nested(&definition);
+                    self.out.push_str(&format!("{prepend}{}", definition.trim()));
+                }
             }
-        }
-        name if CODE_FILES.contains(&name) && !has_end() => {
-            if let Some(file) = attributes.any(&["file", "0"])
-                && let Some(text) = includes.read(file)
-            {
-                let language = attributes.any(&["language"]).map_or_else(|| include::language(file), str::to_owned);
-                out.push_str(&format!("\n```{language}\n{}\n```\n", text.trim_end()));
+            "feature-state" => {
+                if let (Some(version), Some(state)) =
+                    (attributes.any(&["for_k8s_version", "version"]), attributes.any(&["state"]))
+                {
+                    self.out.push_str(&format!("FEATURE STATE: {version} [{state}]"));
+                }
             }
-        }
-        "include" | "include-md" | "readmarkdown" => {
-            if depth < include::MAX_DEPTH
-                && let Some(text) = attributes.any(&["file", "0"]).and_then(|file| includes.read(file))
-            {
-                let (_, body) = split_front_matter(&text);
-                out.push_str(&resolve(body, front, includes, depth + 1));
+            name if CODE_FILES.contains(&name) && !has_end() => {
+                if let Some(file) = attributes.any(&["file", "0"])
+                    && let Some(text) = self.includes.read(file)
+                {
+                    let language = attributes.any(&["language"]).map_or_else(|| include::language(file), str::to_owned);
+                    self.out.push_str(&format!("\n```{language}\n{}\n```\n", text.trim_end()));
+                }
             }
-        }
-        name if VALUES.contains(&name) => {
-            let given = attributes.any(&["0"]).and_then(|name| front.value(name));
-            out.push_str(given.as_deref().unwrap_or(UNKNOWN_VALUE));
-        }
-        _ => {
-            // Whatever else it is, words that it was given to show are text.
-            out.push_str(attributes.any(&["text"]).unwrap_or_default());
-            if attributes.any(&["text"]).is_none() && code.name == "glossary_tooltip" {
-                out.push_str(&attributes.any(&["term_id", "0"]).unwrap_or_default().replace('-', " "));
+            "include" | "include-md" | "readmarkdown" => {
+                if self.depth < include::MAX_DEPTH
+                    && let Some(text) = attributes.any(&["file", "0"]).and_then(|file| self.includes.read(file))
+                {
+                    let (_, body) = split_front_matter(&text);
+                    self.out.push_str(&self.nested(body));
+                }
             }
-            if has_end() {
-                opened(Open::Nothing);
+            name if VALUES.contains(&name) => {
+                let given = attributes.any(&["0"]).and_then(|name| self.front.value(name));
+                self.out.push_str(given.as_deref().unwrap_or(UNKNOWN_VALUE));
+            }
+            _ => {
+                // Whatever else it is, words that it was given to show are text.
+                self.out.push_str(attributes.any(&["text"]).unwrap_or_default());
+                if attributes.any(&["text"]).is_none() && code.name == "glossary_tooltip" {
+                    self.out.push_str(&attributes.any(&["term_id", "0"]).unwrap_or_default().replace('-', " "));
+                }
+                if has_end() {
+                    self.opened(code, Open::Nothing);
+                }
             }
         }
     }
-}
 
-fn close(name: &str, open: &mut Vec<(String, Open)>, out: &mut String) {
-    let Some(at) = open.iter().rposition(|(opened, _)| opened == name) else { return };
-    for (_, state) in open.drain(at..).rev() {
-        match state {
-            Open::Nothing => {}
-            Open::Marker => tag::end_marker(out),
-            Open::Fence => out.push_str("\n```\n"),
-            Open::CodeInTab => {
-                out.push_str("\n```\n");
-                tag::end_marker(out);
+    fn close(&mut self, name: &str) {
+        let Some(at) = self.open.iter().rposition(|(opened, _)| opened == name) else { return };
+        for (_, state) in self.open.drain(at..).rev() {
+            match state {
+                Open::Nothing => {}
+                Open::Marker => tag::end_marker(&mut self.out),
+                Open::Fence => self.out.push_str("\n```\n"),
+                Open::CodeInTab => {
+                    self.out.push_str("\n```\n");
+                    tag::end_marker(&mut self.out);
+                }
             }
         }
     }

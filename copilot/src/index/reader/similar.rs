@@ -8,6 +8,15 @@ use tantivy_fst::Automaton;
 use super::{LoadedIndex, OpenFault};
 use crate::index::schema::Searched;
 
+/// The words that are few edits away from another one.
+#[derive(Debug, Clone, Copy)]
+pub struct Neighbours<'a> {
+    /// That one.
+    pub word: &'a str,
+    /// Most insertions, deletions, replacements and exchanges of neighbouring letters; 2 at most.
+    pub edits: u8,
+}
+
 /// A walk through a dictionary.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Walk {
@@ -18,8 +27,8 @@ pub struct Walk {
 }
 
 impl LoadedIndex {
-    /// Calls `see` with the terms of a field that are at most `edits` (2 at most) insertions, deletions, replacements and
-    /// exchanges of neighbours away from `word`, with their document counts, until `most` steps were taken.
+    /// Calls `see` with the terms of a field that are such neighbours, with their document counts, until `most` steps were
+    /// taken.
     ///
     /// A Levenshtein automaton walks through the dictionary together with the word, so that beginnings which cannot
     /// match are left at once.
@@ -29,11 +38,11 @@ impl LoadedIndex {
     pub fn similar(
         &self,
         field: Searched,
-        word: &str,
-        edits: u8,
+        neighbours: Neighbours<'_>,
         most: u64,
         mut see: impl FnMut(&str, u32),
     ) -> Result<Walk, OpenFault> {
+        let Neighbours { word, edits } = neighbours;
         let automaton = FuzzyTermQuery::new(self.term(field, word), edits, true).automaton()?;
         let (left, whole) = (Cell::new(most), Cell::new(true));
         let counting = Counting { automaton, left: &left, whole: &whole };
