@@ -23,7 +23,7 @@ use prometheus_client::registry::Registry;
 
 pub use self::audit::Audit;
 use self::{
-    audit::Made,
+    audit::Event,
     render::{Context, Rendered, Renderer},
 };
 use crate::{
@@ -96,7 +96,7 @@ impl GateConfig {
         Keys::load(path).map_err(|fault| UsageError(format!("--grant-key-file {}: {fault}", path.display())))
     }
 
-    /// Where members are read, and where their changes are told if that is elsewhere.
+    /// Where members are read, and where their changes are announced if that is elsewhere.
     fn database_urls(&self) -> Result<(Option<DatabaseUrls>, Option<DatabaseUrls>), UsageError> {
         let parse = |url: Option<String>, name: &str| {
             url.map(|url| DatabaseUrls::parse(&url).map_err(|fault| UsageError(format!("{name}: {fault}")))).transpose()
@@ -207,8 +207,8 @@ impl Gate {
         }
         if self.audit.wanted() {
             let id = id.to_owned();
-            let made = Made { id, view, decision: &decision, policy: &policy, subject: pseudonym, now, took };
-            self.audit.record(made);
+            let event = Event { id, view, decision: &decision, policy: &policy, subject: pseudonym, now, took };
+            self.audit.record(event);
         }
         answer
     }
@@ -232,12 +232,12 @@ fn sources(
     let limits = Limiter::start(&snapshot.limiter, config.redis_url()?.as_deref(), &limit_secret, registry);
     let limits = limits.map_err(UsageError)?;
     let database = database.map(|urls| Database::new(&urls));
-    let told = Invalidations::new();
-    let api_keys = ApiKeys::new(database.clone(), Arc::clone(&told), &snapshot.entitlements, registry);
+    let invalidations = Invalidations::new();
+    let api_keys = ApiKeys::new(database.clone(), Arc::clone(&invalidations), &snapshot.entitlements, registry);
     let sources = Sources {
         limits,
         tokens: Tokens::new(TokenOptions { allow_http: config.allow_http_jwks }, registry),
-        members: Members::start(database, listen, told, &snapshot.entitlements, registry),
+        members: Members::start(database, listen, invalidations, &snapshot.entitlements, registry),
         api_keys,
     };
     sources.apply(&snapshot);

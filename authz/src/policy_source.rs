@@ -148,7 +148,7 @@ impl PolicySource {
                 _ = every.tick() => false,
                 () = self.asked.notified() => true,
             };
-            let _look = Look { looked: &self.looked, forced };
+            let _done = ReloadDone { looked: &self.looked, forced };
             let source = Arc::clone(self);
             let Ok(read) = tokio::task::spawn_blocking(move || read(&source.path)).await else { continue };
             let files = match read {
@@ -228,12 +228,12 @@ impl PolicySource {
 }
 
 /// Tells whoever waits that a look that was asked for is over, however it ended.
-struct Look<'a> {
+struct ReloadDone<'a> {
     looked: &'a watch::Sender<u64>,
     forced: bool,
 }
 
-impl Drop for Look<'_> {
+impl Drop for ReloadDone<'_> {
     fn drop(&mut self) {
         if self.forced {
             self.looked.send_modify(|count| *count += 1);

@@ -17,7 +17,7 @@ use prometheus_client::{
 };
 
 /// Outcome and reason of a decision, in the words of metrics and traces.
-fn told(decision: &Decision) -> (&'static str, &'static str) {
+fn outcome_and_reason(decision: &Decision) -> (&'static str, &'static str) {
     match (&decision.outcome, &decision.about.shadowed) {
         (Outcome::Allow(_), Some(refusal)) => ("shadowed", refusal.kind()),
         (Outcome::Allow(_), None) => ("allowed", "allowed"),
@@ -28,7 +28,7 @@ fn told(decision: &Decision) -> (&'static str, &'static str) {
 
 /// What a trace shows of a decision: nothing that identifies a client.
 pub fn describe(span: &mut Span, decision: &Decision, id: &str, version: &str) {
-    let (outcome, reason) = told(decision);
+    let (outcome, reason) = outcome_and_reason(decision);
     span.set("docsgate.outcome", outcome);
     span.set("docsgate.reason", reason);
     span.set("docsgate.request_id", id.to_owned());
@@ -107,7 +107,7 @@ impl DecisionMetrics {
 
     /// Records one decision, with the id of its request.
     pub fn record(&self, decision: &Decision, id: &str, took: Duration) {
-        let (outcome, reason) = told(decision);
+        let (outcome, reason) = outcome_and_reason(decision);
         let corpus = match &decision.outcome {
             Outcome::Allow(allow) => allow.corpora().first().map_or("none", AsRef::as_ref),
             Outcome::Preflight | Outcome::Refuse(_) => "none",

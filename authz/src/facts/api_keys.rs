@@ -3,10 +3,10 @@
 //! - What has not the form of a key, checksum included, is refused without the database.
 //! - One flight: however many requests send a key, one query runs; and no more than two at once, so that a flood of
 //!   keys never takes the connections that members are read with.
-//! - Whether a row can be believed is judged whenever it is used: a change that is told between a read and its keeping voids
-//!   it as one told later does.
-//! - While the database cannot be read, known keys serve up to `max_stale`, unless a change was told. A standby's answer is
-//!   as old as what it has replayed, and overrides nothing that was told.
+//! - Whether a row can be believed is judged whenever it is used: a change that is announced between a read and its keeping voids
+//!   it as one announced later does.
+//! - While the database cannot be read, known keys serve up to `max_stale`, unless a change was announced. A standby's answer is
+//!   as old as what it has replayed, and overrides nothing that was announced.
 
 pub mod form;
 
@@ -69,9 +69,9 @@ struct Row<K> {
 }
 
 impl<K> Row<K> {
-    fn is_fresh(&self, told: &Invalidations, fresh_for: Duration) -> bool {
-        let fresh_for = if self.standby || !told.heard() { UNHEARD } else { fresh_for };
-        self.epoch == told.epoch() && self.read.age(told.now()) < fresh_for
+    fn is_fresh(&self, invalidations: &Invalidations, fresh_for: Duration) -> bool {
+        let fresh_for = if self.standby || !invalidations.heard() { UNHEARD } else { fresh_for };
+        self.epoch == invalidations.epoch() && self.read.age(invalidations.now()) < fresh_for
     }
 }
 
@@ -103,7 +103,7 @@ pub struct ApiKeys {
     absent: Cache<String, Arc<Row<()>>>,
     flights: Flights<String, Found>,
     reads: Arc<Semaphore>,
-    told: Arc<Invalidations>,
+    invalidations: Arc<Invalidations>,
     lookups: Family<LookupLabels, Counter>,
 }
 
@@ -111,7 +111,7 @@ impl ApiKeys {
     /// Knows no key yet.
     pub fn new(
         database: Option<Arc<Database>>,
-        told: Arc<Invalidations>,
+        invalidations: Arc<Invalidations>,
         policy: &EntitlementsPolicy,
         registry: &mut Registry,
     ) -> Arc<Self> {
@@ -124,7 +124,7 @@ impl ApiKeys {
             absent: Cache::builder().max_capacity(MOST_ABSENT).time_to_live(ABSENT).build(),
             flights: Flights::new(),
             reads: Arc::new(Semaphore::new(MOST_READS)),
-            told,
+            invalidations,
             lookups,
         })
     }
@@ -154,10 +154,10 @@ impl ApiKeys {
     /// What is known of an id and how stale that is, from the caches or else from the database.
     async fn row(self: &Arc<Self>, id: &str) -> Result<Option<(Known, Option<Duration>)>, ApiKeyFault> {
         let known = self.known(id);
-        if let Some(row) = known.as_ref().filter(|row| row.is_fresh(&self.told, FRESH)) {
+        if let Some(row) = known.as_ref().filter(|row| row.is_fresh(&self.invalidations, FRESH)) {
             return self.at_most_stale(Arc::clone(row), row.standby, "hit").map(Some);
         }
-        if self.absent.get(id).is_some_and(|row| row.is_fresh(&self.told, ABSENT)) {
+        if self.absent.get(id).is_some_and(|row| row.is_fresh(&self.invalidations, ABSENT)) {
             self.count("absent");
             return Ok(None);
         }
@@ -167,7 +167,7 @@ impl ApiKeys {
             None => read.await,
         };
         let found = match found {
-            // Told just after the read that was shared looked for it.
+            // Announced just after the read that was shared looked for it.
             Ok(Some(row)) if self.is_void(&row) => self.load(id).await,
             found => found,
         };
@@ -198,7 +198,7 @@ impl ApiKeys {
         stale: bool,
         result: &'static str,
     ) -> Result<(Known, Option<Duration>), ApiKeyFault> {
-        let age = row.as_of.age(self.told.now());
+        let age = row.as_of.age(self.invalidations.now());
         if !stale {
             self.count(result);
             return Ok((row, None));
@@ -208,13 +208,13 @@ impl ApiKeys {
         if age < max_stale { Ok((row, Some(age))) } else { Err(ApiKeyFault::StoreUnavailable) }
     }
 
-    /// The row that is kept of an id, unless a change of its member was told that is not in it.
+    /// The row that is kept of an id, unless a change of its member was announced that is not in it.
     fn known(&self, id: &str) -> Option<Known> {
         self.known.get(id).filter(|row| !self.is_void(row))
     }
 
     fn is_void(&self, row: &Row<KnownKey>) -> bool {
-        self.told.told_since(&row.key.member, row.as_of)
+        self.invalidations.changed_since(&row.key.member, row.as_of)
     }
 
     /// Reads an id; whoever needs the same one meanwhile shares the read.
@@ -229,25 +229,25 @@ impl ApiKeys {
         self.flights.join(id.to_owned(), Arc::clone(&self.reads).acquire_owned(), read).await.unwrap_or(Err(Unread))
     }
 
-    /// Reads until no change of the key's member was told meanwhile, a few times at the most.
+    /// Reads until no change of the key's member was announced meanwhile, a few times at the most.
     async fn read(&self, id: &str) -> Found {
         let database = self.database.as_ref().ok_or(Unread)?;
         for _ in 0..4 {
-            let (read, epoch) = (self.told.now(), self.told.epoch());
+            let (read, epoch) = (self.invalidations.now(), self.invalidations.epoch());
             let (found, lag) = ask(database, id).await.map_err(|error| {
                 if !matches!(error, Unanswered::NoEndpoint) {
                     tracing::warn!(%error, "an API key cannot be read");
                 }
                 Unread
             })?;
-            let as_of = lag.map_or(read, |lag| self.told.now().before(lag));
+            let as_of = lag.map_or(read, |lag| self.invalidations.now().before(lag));
             let standby = lag.is_some();
             // What a standby has not replayed may be this very key's beginning or end.
-            if standby && self.told.told_everything_since(as_of) {
+            if standby && self.invalidations.everything_changed_since(as_of) {
                 return Err(Unread);
             }
             let Some(key) = found else {
-                if standby && self.told.told_anything_since(as_of) {
+                if standby && self.invalidations.anything_changed_since(as_of) {
                     return Err(Unread);
                 }
                 self.absent.insert(id.to_owned(), Arc::new(Row { key: (), read, as_of, standby, epoch }));
@@ -267,7 +267,7 @@ impl ApiKeys {
         Err(Unread)
     }
 
-    /// Keeps a row, and looks afterwards whether a change of its member was told that is not in it.
+    /// Keeps a row, and looks afterwards whether a change of its member was announced that is not in it.
     fn keep(&self, id: &str, row: &Known) -> bool {
         self.known.insert(id.to_owned(), Arc::clone(row));
         !self.is_void(row)
@@ -308,23 +308,23 @@ mod tests {
 
     fn row(keys: &ApiKeys, read: Moment, standby: bool) -> Known {
         let key = KnownKey { digest: vec![0; 32], usable: true, ends: None, member: member("ada") };
-        Arc::new(Row { key, read, as_of: read, standby, epoch: keys.told.epoch() })
+        Arc::new(Row { key, read, as_of: read, standby, epoch: keys.invalidations.epoch() })
     }
 
     fn keys(max_stale: Duration) -> Arc<ApiKeys> {
         let policy = EntitlementsPolicy { max_stale, ..EntitlementsPolicy::default() };
-        let told = Invalidations::new();
-        told.set_heard(true);
-        ApiKeys::new(None, told, &policy, &mut Registry::default())
+        let invalidations = Invalidations::new();
+        invalidations.set_heard(true);
+        ApiKeys::new(None, invalidations, &policy, &mut Registry::default())
     }
 
-    /// The change comes after the read's last look at what was told, and before its row is kept.
+    /// The change comes after the read's last look at what was announced, and before its row is kept.
     #[tokio::test]
     async fn a_change_between_the_check_and_the_insertion_is_not_forgotten() {
         let keys = keys(Duration::from_secs(3600));
-        let read = keys.told.now();
-        assert!(!keys.told.told_since(&member("ada"), read), "the check");
-        keys.told.tell(&member("ada"));
+        let read = keys.invalidations.now();
+        assert!(!keys.invalidations.changed_since(&member("ada"), read), "the check");
+        keys.invalidations.member_changed(&member("ada"));
         assert!(!keys.keep(ID, &row(&keys, read, false)), "looked at once more");
         assert!(keys.known(ID).is_none());
         assert!(matches!(keys.row(ID).await, Err(ApiKeyFault::StoreUnavailable)), "nor served stale");
@@ -333,11 +333,11 @@ mod tests {
     #[tokio::test]
     async fn a_known_key_serves_while_the_database_is_away_unless_a_change_was_told() {
         let keys = keys(Duration::from_secs(3600));
-        assert!(keys.keep(ID, &row(&keys, keys.told.now(), false)));
+        assert!(keys.keep(ID, &row(&keys, keys.invalidations.now(), false)));
         assert!(keys.row(ID).await.unwrap().unwrap().1.is_none(), "fresh");
-        keys.told.missed();
+        keys.invalidations.missed();
         assert!(keys.row(ID).await.unwrap().unwrap().1.is_some(), "stale");
-        keys.told.tell(&member("ada"));
+        keys.invalidations.member_changed(&member("ada"));
         assert!(matches!(keys.row(ID).await, Err(ApiKeyFault::StoreUnavailable)));
     }
 
@@ -345,7 +345,7 @@ mod tests {
     async fn what_a_standby_said_is_stale_and_has_an_end() {
         let (patient, strict) = (keys(Duration::from_secs(3600)), keys(Duration::ZERO));
         for keys in [&patient, &strict] {
-            assert!(keys.keep(ID, &row(keys, keys.told.now(), true)));
+            assert!(keys.keep(ID, &row(keys, keys.invalidations.now(), true)));
         }
         assert!(patient.row(ID).await.unwrap().unwrap().1.is_some());
         assert!(matches!(strict.row(ID).await, Err(ApiKeyFault::StoreUnavailable)));

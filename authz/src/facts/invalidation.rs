@@ -1,4 +1,4 @@
-//! What was told: which members changed, when everything may have, and whether anybody is told anything now.
+//! What was announced: which members changed, when everything may have, and whether anybody hears of it now.
 //!
 //! Whoever may log into the database may tell anything. So a change costs a fixed amount of memory whatever it names, and
 //! disturbs the one member that it names; "everything" is believed once a second at the most.
@@ -40,25 +40,25 @@ impl Moment {
     }
 }
 
-/// The changes that were told.
+/// The changes that were announced.
 #[derive(Debug)]
 pub struct Invalidations {
     start: Instant,
     hasher: RandomState,
-    /// When a change of a member in this slot was last told.
+    /// When a change of a member in this slot was last announced.
     members: Box<[AtomicI64]>,
-    /// When a change of whomever was last told.
+    /// When a change of whomever was last announced.
     anybody: AtomicI64,
-    /// When a change of everything was last told.
+    /// When a change of everything was last announced.
     everything: AtomicI64,
-    /// Grows when everything may have changed: told, or perhaps not heard.
+    /// Grows when everything may have changed: announced, or perhaps not heard.
     epoch: AtomicU64,
-    /// Whether changes are being told.
+    /// Whether changes are being announced.
     heard: AtomicBool,
 }
 
 impl Invalidations {
-    /// Nothing was told yet, and nobody is listening.
+    /// Nothing was announced yet, and nobody is listening.
     pub fn new() -> Arc<Self> {
         Arc::new(Self {
             start: Instant::now(),
@@ -76,16 +76,16 @@ impl Invalidations {
         Moment(i64::try_from(self.start.elapsed().as_nanos()).unwrap_or(i64::MAX))
     }
 
-    /// A change of this member was told just now: the moment.
-    pub(super) fn tell(&self, member: &MemberId) -> Moment {
+    /// A change of this member was announced just now: the moment.
+    pub(super) fn member_changed(&self, member: &MemberId) -> Moment {
         let now = self.now();
         self.slot(member).fetch_max(now.0, Ordering::AcqRel);
         self.anybody.fetch_max(now.0, Ordering::AcqRel);
         now
     }
 
-    /// A change of everything was told just now.
-    pub(super) fn tell_everything(&self) {
+    /// A change of everything was announced just now.
+    pub(super) fn everything_changed(&self) {
         self.everything.fetch_max(self.now().0, Ordering::AcqRel);
         self.epoch.fetch_add(1, Ordering::AcqRel);
     }
@@ -95,18 +95,18 @@ impl Invalidations {
         self.epoch.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// Whether a change of this member, or of one who shares its slot, was told at that moment or later.
-    pub(super) fn told_since(&self, member: &MemberId, moment: Moment) -> bool {
+    /// Whether a change of this member, or of one who shares its slot, was announced at that moment or later.
+    pub(super) fn changed_since(&self, member: &MemberId, moment: Moment) -> bool {
         self.slot(member).load(Ordering::Acquire) >= moment.0
     }
 
-    /// Whether a change of whomever was told at that moment or later.
-    pub(super) fn told_anything_since(&self, moment: Moment) -> bool {
-        self.anybody.load(Ordering::Acquire) >= moment.0 || self.told_everything_since(moment)
+    /// Whether a change of whomever was announced at that moment or later.
+    pub(super) fn anything_changed_since(&self, moment: Moment) -> bool {
+        self.anybody.load(Ordering::Acquire) >= moment.0 || self.everything_changed_since(moment)
     }
 
-    /// Whether a change of everything was told at that moment or later.
-    pub(super) fn told_everything_since(&self, moment: Moment) -> bool {
+    /// Whether a change of everything was announced at that moment or later.
+    pub(super) fn everything_changed_since(&self, moment: Moment) -> bool {
         self.everything.load(Ordering::Acquire) >= moment.0
     }
 
@@ -115,12 +115,12 @@ impl Invalidations {
         self.epoch.load(Ordering::Acquire)
     }
 
-    /// Whether changes are being told now.
+    /// Whether changes are being announced now.
     pub(super) fn heard(&self) -> bool {
         self.heard.load(Ordering::Acquire)
     }
 
-    /// Changes are told from now on, or no more.
+    /// Changes are announced from now on, or no more.
     pub(super) fn set_heard(&self, heard: bool) {
         self.heard.store(heard, Ordering::Release);
     }
@@ -142,44 +142,44 @@ mod tests {
     }
 
     /// A member who shares no slot with this one.
-    fn other(told: &Invalidations, than: &MemberId) -> MemberId {
-        let apart = |other: &MemberId| !std::ptr::eq(told.slot(other), told.slot(than));
+    fn other(invalidations: &Invalidations, than: &MemberId) -> MemberId {
+        let apart = |other: &MemberId| !std::ptr::eq(invalidations.slot(other), invalidations.slot(than));
         (0..).map(|n| member(&format!("other-{n}"))).find(apart).unwrap()
     }
 
     #[test]
     fn a_change_voids_what_was_known_of_that_member_before_and_of_no_other() {
-        let told = Invalidations::new();
-        let (before, bob) = (told.now(), other(&told, &member("ada")));
-        assert!(!told.told_since(&member("ada"), before));
-        told.tell(&member("ada"));
-        assert!(told.told_since(&member("ada"), before));
+        let invalidations = Invalidations::new();
+        let (before, bob) = (invalidations.now(), other(&invalidations, &member("ada")));
+        assert!(!invalidations.changed_since(&member("ada"), before));
+        invalidations.member_changed(&member("ada"));
+        assert!(invalidations.changed_since(&member("ada"), before));
         // Even of what is as old as the process, or older.
-        assert!(told.told_since(&member("ada"), before.before(Duration::from_secs(3600))));
-        assert!(!told.told_since(&bob, before));
-        let after = told.now().after(Duration::from_nanos(1));
-        assert!(!told.told_since(&member("ada"), after));
-        assert!(!told.told_everything_since(before) && told.told_anything_since(before));
+        assert!(invalidations.changed_since(&member("ada"), before.before(Duration::from_secs(3600))));
+        assert!(!invalidations.changed_since(&bob, before));
+        let after = invalidations.now().after(Duration::from_nanos(1));
+        assert!(!invalidations.changed_since(&member("ada"), after));
+        assert!(!invalidations.everything_changed_since(before) && invalidations.anything_changed_since(before));
     }
 
     #[test]
     fn everything_is_one_epoch_and_so_is_a_silence() {
-        let told = Invalidations::new();
-        let (before, epoch) = (told.now(), told.epoch());
-        told.missed();
-        assert!(told.epoch() > epoch && !told.told_everything_since(before));
-        let epoch = told.epoch();
-        told.tell_everything();
-        assert!(told.epoch() > epoch && told.told_everything_since(before));
-        assert!(!told.told_since(&member("ada"), before), "a member of its own is not told of");
+        let invalidations = Invalidations::new();
+        let (before, epoch) = (invalidations.now(), invalidations.epoch());
+        invalidations.missed();
+        assert!(invalidations.epoch() > epoch && !invalidations.everything_changed_since(before));
+        let epoch = invalidations.epoch();
+        invalidations.everything_changed();
+        assert!(invalidations.epoch() > epoch && invalidations.everything_changed_since(before));
+        assert!(!invalidations.changed_since(&member("ada"), before), "one member was not named");
     }
 
     #[test]
     fn any_number_of_names_takes_the_same_memory() {
-        let told = Invalidations::new();
+        let invalidations = Invalidations::new();
         for n in 0..300_000 {
-            told.tell(&member(&n.to_string()));
+            invalidations.member_changed(&member(&n.to_string()));
         }
-        assert_eq!(told.members.len(), SLOTS);
+        assert_eq!(invalidations.members.len(), SLOTS);
     }
 }

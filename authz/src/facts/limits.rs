@@ -37,7 +37,7 @@ pub use hottest::HotKey;
 use hottest::Hottest;
 use leases::{Leases, Lender};
 use meters::Meters;
-use shared::{Away, Shared};
+use shared::{Shared, Unavailable};
 use shared_key::Secret;
 
 /// The state of all limits.
@@ -157,11 +157,11 @@ impl Limiter {
                 self.local.charge(charges, &labels)
             }
             (_, _, redis) => {
-                let told = match redis {
+                let answered = match redis {
                     Some(redis) => redis.charge(&self.local, charges, &labels, &settings.redis).await,
-                    None => Err(Away),
+                    None => Err(Unavailable),
                 };
-                told.unwrap_or_else(|Away| self.fall_back(charges, &labels, &settings.redis))
+                answered.unwrap_or_else(|Unavailable| self.fall_back(charges, &labels, &settings.redis))
             }
         };
         self.local.count(charges, &labels, &outcome);
@@ -238,7 +238,7 @@ impl Redis {
         charges: &[Charge],
         labels: &[u8],
         policy: &RedisPolicy,
-    ) -> Result<StageOutcome, Away> {
+    ) -> Result<StageOutcome, Unavailable> {
         let now = local.now();
         let keys: Vec<u64> = charges.iter().map(|charge| local.table.load().fingerprint(&charge.key.0)).collect();
         // What leases cover is taken out of them; what is left is asked.
@@ -262,19 +262,19 @@ impl Redis {
             self.leased.inc();
             return Ok(StageOutcome { states: states.into_iter().flatten().collect(), undecidable: false });
         }
-        let told = self.shared.charge(policy, &asked, &extra).await?;
-        let fits = told.iter().all(|told| told.state.fits || told.state.shadow);
+        let answered = self.shared.charge(policy, &asked, &extra).await?;
+        let fits = answered.iter().all(|answered| answered.state.fits || answered.state.shadow);
         if fits {
             reserved.held.clear();
         }
-        for (index, told) in missing.into_iter().zip(told) {
+        for (index, answered) in missing.into_iter().zip(answered) {
             let charge = &charges[index];
-            if fits && told.state.fits {
-                lender.keep(keys[index], charge, &told);
+            if fits && answered.state.fits {
+                lender.keep(keys[index], charge, &answered);
                 // Should Redis go away, this process does not begin with full buckets.
-                local.raise(charge, labels[index], told.state.reset_after);
+                local.raise(charge, labels[index], answered.state.reset_after);
             }
-            states[index] = Some(told.state);
+            states[index] = Some(answered.state);
         }
         Ok(StageOutcome { states: states.into_iter().flatten().collect(), undecidable: false })
     }

@@ -1,10 +1,10 @@
 //! Members, from Postgres through a cache that forgets nothing it must know and believes nothing it must not.
 //!
 //! - One flight: however many requests need a member, one query runs.
-//! - A change is told by the database (`LISTEN`); it voids what was read of that member before, and disturbs no other.
+//! - A change is announced by the database (`LISTEN`); it voids what was read of that member before, and disturbs no other.
 //! - A change of everything, or a silence, marks every entry for revalidation; it deletes none.
 //! - While the database cannot be read, entries serve up to `max_stale`; an entry that a change has voided does not.
-//! - A standby's answer is as old as what it has replayed. It is said to be stale, and overrides nothing that was told.
+//! - A standby's answer is as old as what it has replayed. It is said to be stale, and overrides nothing that was announced.
 
 mod cache;
 mod listen;
@@ -58,21 +58,21 @@ pub struct Members {
     policy: RwLock<EntitlementsPolicy>,
     entries: Entries,
     flights: Flights<MemberId, Read>,
-    /// What was told: also to those who keep API keys.
-    told: Arc<Invalidations>,
-    /// Everything changed, and nobody was told yet.
+    /// What was announced: also to those who keep API keys.
+    invalidations: Arc<Invalidations>,
+    /// Everything changed, and nobody was informed of it yet.
     flush: Notify,
     rereads: mpsc::Sender<MemberId>,
     metrics: MemberMetrics,
 }
 
 impl Members {
-    /// Starts without connecting: public documents do not wait for the database. Changes are told over `listen` where
+    /// Starts without connecting: public documents do not wait for the database. Changes are announced over `listen` where
     /// the database itself is reached through a pooler that cannot pass them on.
     pub fn start(
         database: Option<Arc<Database>>,
         listen: Option<DatabaseUrls>,
-        told: Arc<Invalidations>,
+        invalidations: Arc<Invalidations>,
         policy: &EntitlementsPolicy,
         registry: &mut Registry,
     ) -> Arc<Self> {
@@ -86,7 +86,7 @@ impl Members {
             database,
             policy: RwLock::new(policy.clone()),
             flights: Flights::new(),
-            told,
+            invalidations,
             flush: Notify::new(),
             rereads,
             metrics: MemberMetrics::new(registry),
@@ -96,9 +96,9 @@ impl Members {
             if let Some(direct) = &listen {
                 tokio::spawn(Arc::clone(direct).follow());
             }
-            let told_by = listen.as_ref().unwrap_or(database);
-            tokio::spawn(listen::follow(Arc::clone(told_by), Arc::clone(&members)));
-            tokio::spawn(Arc::clone(&members).flush_when_told());
+            let announced_on = listen.as_ref().unwrap_or(database);
+            tokio::spawn(listen::follow(Arc::clone(announced_on), Arc::clone(&members)));
+            tokio::spawn(Arc::clone(&members).flush_when_announced());
             tokio::spawn(Arc::clone(&members).read_again(to_reread));
         }
         members
@@ -125,8 +125,8 @@ impl Members {
         let policy = self.policy();
         let cached = self.entries.get(member);
         if let Some(entry) = &cached {
-            let now = self.told.now();
-            let freshness = freshness(entry, &policy, &self.told, now);
+            let now = self.invalidations.now();
+            let freshness = freshness(entry, &policy, &self.invalidations, now);
             if freshness == Freshness::Ageing {
                 // Ahead of its end, so that nobody waits for it.
                 let (members, member) = (Arc::clone(self), member.clone());
@@ -147,14 +147,14 @@ impl Members {
         };
         match result {
             Ok(entry) => {
-                let lag = entry.lag(self.told.now());
+                let lag = entry.lag(self.invalidations.now());
                 self.metrics.count(if lag.is_some() { "stale" } else { "miss" });
                 Ok(entry.membership(token_id, lag))
             }
             Err(unavailable) => {
                 // Looked up again: a change may have voided it while the read failed.
                 let known = self.entries.get(member).filter(|entry| entry.record.is_some());
-                let age = known.as_ref().map(|entry| entry.as_of.age(self.told.now()));
+                let age = known.as_ref().map(|entry| entry.as_of.age(self.invalidations.now()));
                 match known.zip(age.filter(|age| *age < policy.max_stale)) {
                     Some((entry, age)) => {
                         self.metrics.count("stale");
@@ -178,12 +178,12 @@ impl Members {
         self.flights.join(member.clone(), ready(()), read).await.unwrap_or(Err(StoreUnavailable))
     }
 
-    /// Reads until nothing was told of this member meanwhile, a few times at the most.
+    /// Reads until nothing was announced of this member meanwhile, a few times at the most.
     async fn read(&self, member: &MemberId) -> Read {
         let database = self.database.as_ref().ok_or(StoreUnavailable)?;
         let mut overtaken = None;
         for _ in 0..4 {
-            let (began, epoch) = (self.told.now(), self.told.epoch());
+            let (began, epoch) = (self.invalidations.now(), self.invalidations.epoch());
             let (row, lag) = query::membership(database, member).await.map_err(|error| {
                 // That there is no endpoint was said when it was lost, and not by every request.
                 if !matches!(error, Unanswered::NoEndpoint) {
@@ -195,7 +195,7 @@ impl Members {
                 record: row.record,
                 revoked_tokens: row.revoked_tokens,
                 read: began,
-                as_of: lag.map_or(began, |lag| self.told.now().before(lag)),
+                as_of: lag.map_or(began, |lag| self.invalidations.now().before(lag)),
                 standby: lag.is_some(),
                 epoch,
                 jitter: rand::random_range(0.8..1.0),
@@ -204,63 +204,66 @@ impl Members {
             if entry.standby {
                 return self.of_standby(member, entry);
             }
-            // Kept before it is looked whether something was told: what is told later finds it.
+            // Kept before it is looked whether something was announced: what is announced later finds it.
             self.entries.insert(member, &entry);
-            let changed = self.told.told_since(member, began);
-            if !changed && self.told.epoch() == epoch {
+            let changed = self.invalidations.changed_since(member, began);
+            if !changed && self.invalidations.epoch() == epoch {
                 return Ok(entry);
             }
-            // Set, never cleared: whoever told it may have found the entry already.
+            // Set, never cleared: whoever announced it may have found the entry already.
             entry.void.fetch_or(changed, Ordering::AcqRel);
             overtaken = Some(entry);
         }
-        // Changes that are told all the time must not keep a member out. What was read is not kept, but it is younger than a
+        // Changes that are announced all the time must not keep a member out. What was read is not kept, but it is younger than a
         // change may be to take effect.
-        overtaken.filter(|entry| entry.read.age(self.told.now()) < OVERTAKEN).ok_or(StoreUnavailable)
+        overtaken.filter(|entry| entry.read.age(self.invalidations.now()) < OVERTAKEN).ok_or(StoreUnavailable)
     }
 
-    /// A standby's answer counts unless it is too old, older than what is known, or older than what was told.
+    /// A standby's answer counts unless it is too old, older than what is known, or older than what was announced.
     fn of_standby(&self, member: &MemberId, entry: Arc<Entry>) -> Read {
-        let age = entry.as_of.age(self.told.now());
+        let age = entry.as_of.age(self.invalidations.now());
         if age >= self.policy().max_stale {
             tracing::warn!(age = age.as_secs(), "a member is not read: the standby's last replay is beyond max_stale");
             return Err(StoreUnavailable);
         }
-        let told = || self.told.told_since(member, entry.as_of) || self.told.told_everything_since(entry.as_of);
-        if told() || !self.entries.insert(member, &entry) {
+        let changed = || {
+            self.invalidations.changed_since(member, entry.as_of)
+                || self.invalidations.everything_changed_since(entry.as_of)
+        };
+        if changed() || !self.entries.insert(member, &entry) {
             tracing::debug!(age = age.as_secs(), "a standby's answer is older than what is known of the member");
             return Err(StoreUnavailable);
         }
-        if told() {
+        if changed() {
             entry.void.store(true, Ordering::Release);
             return Err(StoreUnavailable);
         }
         Ok(entry)
     }
 
-    /// A change of a member was told.
+    /// A change of a member was announced.
     fn changed(&self, member: MemberId) {
         self.metrics.invalidations.inc();
-        let told = self.told.tell(&member);
+        let changed_at = self.invalidations.member_changed(&member);
         // New requests must not join a read that began before the change.
         self.flights.leave_behind(&member);
         // Whoever is known is read again at once, so that the database's end a moment later finds an entry.
-        if self.entries.void(&member, told) {
+        if self.entries.void(&member, changed_at) {
             let _ = self.rereads.try_send(member);
         }
     }
 
-    /// A change of everything was told. Whoever may log in can tell that, so it waits for its turn.
+    /// A change of everything was announced. Whoever may log in can announce that, so it waits for its turn.
     fn everything_changed(&self) {
         self.metrics.invalidations.inc();
         self.flush.notify_one();
     }
 
-    /// Believes that everything changed, once for however often it was told within a second; the last time counts.
-    async fn flush_when_told(self: Arc<Self>) {
+    /// Believes that everything changed, once for however often it was announced within a second; the last time counts.
+    async fn flush_when_announced(self: Arc<Self>) {
         loop {
             self.flush.notified().await;
-            self.told.tell_everything();
+            self.invalidations.everything_changed();
             self.flights.leave_all_behind();
             self.metrics.flushes.inc();
             sleep(FLUSHES).await;
@@ -278,11 +281,11 @@ impl Members {
 
     /// Changes may have been missed: every entry is read again before it counts as fresh.
     fn may_have_missed_changes(&self) {
-        self.told.missed();
+        self.invalidations.missed();
     }
 
     fn listening(&self, connected: bool) {
-        self.told.set_heard(connected);
+        self.invalidations.set_heard(connected);
         self.metrics.listening.set(i64::from(connected));
     }
 }

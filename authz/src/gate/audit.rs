@@ -1,4 +1,4 @@
-//! What happens with a decision once it is made: the log, the memory of recent ones, the candidate policy.
+//! What happens with a decision once it is event: the log, the memory of recent ones, the candidate policy.
 
 use std::{sync::Arc, time::Duration};
 
@@ -17,7 +17,7 @@ use crate::{
 
 /// A decision that was made and answered.
 #[derive(Debug)]
-pub struct Made<'a> {
+pub struct Event<'a> {
     /// Request id.
     pub id: String,
     /// The request.
@@ -34,7 +34,7 @@ pub struct Made<'a> {
     pub took: Duration,
 }
 
-/// Takes decisions that were made.
+/// Takes decisions that were event.
 #[derive(Debug, Clone)]
 pub struct Audit {
     /// The decision log.
@@ -50,33 +50,33 @@ impl Audit {
     }
 
     /// Records one decision. Returns at once, and never changes it.
-    pub fn record(&self, made: Made<'_>) {
-        let Some(sampled) = self.log.share(made.decision) else {
+    pub fn record(&self, event: Event<'_>) {
+        let Some(sampled) = self.log.share(event.decision) else {
             if let Some(candidate) = &self.candidate {
                 candidate.skip();
             }
             return;
         };
         let addresses = self.log.addresses();
-        let request = match &made.view {
-            Ok(view) => RecordedRequest::of(view, made.policy, addresses),
+        let request = match &event.view {
+            Ok(view) => RecordedRequest::of(view, event.policy, addresses),
             Err(_) => RecordedRequest::malformed(),
         };
         let record = DecisionRecord {
             schema: SCHEMA.to_owned(),
-            time: made.now.rfc3339(),
-            id: made.id,
-            policy: made.policy.version.to_string(),
+            time: event.now.rfc3339(),
+            id: event.id,
+            policy: event.policy.version.to_string(),
             sampled,
             truncated: false,
             request,
-            facts: RecordedFacts::of(&made.decision.about.facts, made.subject.as_deref()),
-            decision: RecordedDecision::of(made.decision),
+            facts: RecordedFacts::of(&event.decision.about.facts, event.subject.as_deref()),
+            decision: RecordedDecision::of(event.decision),
             candidate: None,
-            micros: u64::try_from(made.took.as_micros()).unwrap_or(u64::MAX),
+            micros: u64::try_from(event.took.as_micros()).unwrap_or(u64::MAX),
         };
         let Some(candidate) = &self.candidate else { return self.log.record(record) };
-        if let Err(refused) = candidate.compare(Job { view: made.view, now: made.now, record }) {
+        if let Err(refused) = candidate.compare(Job { view: event.view, now: event.now, record }) {
             self.log.record(refused.record);
         }
     }

@@ -153,8 +153,8 @@ mod tests {
         let now = start + SECOND * 20_000;
         for position in 0..20_000_u64 {
             let true_age = Duration::from_secs(20_000 - position);
-            let told = marks.age(replayed(position, None), now, clock(0));
-            assert!(told.is_none_or(|age| age >= true_age), "{position}: {told:?}");
+            let assumed = marks.age(replayed(position, None), now, clock(0));
+            assert!(assumed.is_none_or(|age| age >= true_age), "{position}: {assumed:?}");
         }
         assert_eq!(marks.age(replayed(19_999, None), now, clock(0)), Some(SECOND));
     }

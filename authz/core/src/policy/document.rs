@@ -220,7 +220,7 @@ pub struct ApiKeysDocument {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "snake_case")]
 pub struct EntitlementsDocument {
-    /// How long a looked-up member is believed without asking again; 60s by default. A change is told by the database
+    /// How long a looked-up member is believed without asking again; 60s by default. A change is announced by the database
     /// at once, whatever this says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ttl: Option<String>,

@@ -16,7 +16,7 @@ use authz_core::{
 };
 use parking_lot::{Mutex, MutexGuard};
 
-use super::shared::Told;
+use super::shared::SharedState;
 
 const SHARDS: usize = 16;
 /// Keys of a shard. More get no lease and are asked of Redis every time.
@@ -102,7 +102,7 @@ impl Lender<'_> {
     }
 
     /// Keeps what Redis gave beyond the cost.
-    pub(super) fn keep(&self, key: u64, charge: &Charge, told: &Told) {
+    pub(super) fn keep(&self, key: u64, charge: &Charge, shared: &SharedState) {
         if self.policy.lease == 0 {
             return;
         }
@@ -113,14 +113,14 @@ impl Lender<'_> {
                 return;
             }
         }
-        let (until, remaining) = (self.now.plus(self.policy.lease_time), told.state.remaining);
+        let (until, remaining) = (self.now.plus(self.policy.lease_time), shared.state.remaining);
         let fresh = Lease {
             allowance: charge.allowance,
-            tokens: told.extra,
+            tokens: shared.extra,
             until,
             asking_until: Timestamp::default(),
             remaining,
-            reset_after: told.state.reset_after,
+            reset_after: shared.state.reset_after,
         };
         match shard.entry(key) {
             Entry::Vacant(place) => {
@@ -129,11 +129,11 @@ impl Lender<'_> {
             Entry::Occupied(mut place) => {
                 let old = place.get();
                 let left = if old.until > self.now && old.allowance == charge.allowance { old.tokens } else { 0 };
-                let tokens = left.saturating_add(told.extra).min(self.policy.lease);
+                let tokens = left.saturating_add(shared.extra).min(self.policy.lease);
                 // What is left of an older lease lives no longer than that one did, unless there is something new.
-                let until = if told.extra == 0 && left > 0 { old.until } else { until };
+                let until = if shared.extra == 0 && left > 0 { old.until } else { until };
                 // Only who asked for more ends the asking.
-                let asking_until = if told.extra == 0 { old.asking_until } else { fresh.asking_until };
+                let asking_until = if shared.extra == 0 { old.asking_until } else { fresh.asking_until };
                 place.insert(Lease { tokens, until, asking_until, ..fresh });
             }
         }

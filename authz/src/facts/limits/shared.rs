@@ -49,11 +49,11 @@ const ATTEMPTS: Quota = Quota::per_second(NonZeroU32::MIN).allow_burst(NonZeroU3
 
 /// Redis cannot be asked now.
 #[derive(Debug)]
-pub(super) struct Away;
+pub(super) struct Unavailable;
 
 /// What Redis said of one limit.
 #[derive(Debug, Clone)]
-pub(super) struct Told {
+pub(super) struct SharedState {
     pub(super) state: LimitState,
     /// Tokens taken beyond the cost.
     pub(super) extra: u32,
@@ -132,8 +132,8 @@ impl Shared {
         policy: &RedisPolicy,
         charges: &[&Charge],
         extra: &[u32],
-    ) -> Result<Vec<Told>, Away> {
-        let link = self.link.load_full().ok_or(Away)?;
+    ) -> Result<Vec<SharedState>, Unavailable> {
+        let link = self.link.load_full().ok_or(Unavailable)?;
         let mut connection = MultiplexedConnection::clone(&link);
         let mut call = self.script.prepare_invoke();
         for (charge, extra) in charges.iter().zip(extra) {
@@ -148,7 +148,11 @@ impl Shared {
             Ok(Ok(numbers)) if numbers.len() == charges.len() * 3 => {
                 self.seconds.observe(asked.elapsed().as_secs_f64());
                 self.failures.store(0, Ordering::Relaxed);
-                Ok(charges.iter().zip(numbers.chunks_exact(3)).map(|(charge, numbers)| told(charge, numbers)).collect())
+                Ok(charges
+                    .iter()
+                    .zip(numbers.chunks_exact(3))
+                    .map(|(charge, numbers)| shared_state(charge, numbers))
+                    .collect())
             }
             Ok(Ok(_)) => Err(self.failed(&link, "error", false, "an answer of another form")),
             Ok(Err(error)) => {
@@ -159,7 +163,7 @@ impl Shared {
         }
     }
 
-    fn failed(&self, link: &Arc<MultiplexedConnection>, kind: &'static str, gone: bool, why: &str) -> Away {
+    fn failed(&self, link: &Arc<MultiplexedConnection>, kind: &'static str, gone: bool, why: &str) -> Unavailable {
         self.failed.get_or_create(&FailureLabels { kind }).inc();
         let failures = self.failures.fetch_add(1, Ordering::Relaxed) + 1;
         if gone || failures >= PATIENCE {
@@ -171,7 +175,7 @@ impl Shared {
                 self.lost.notify_one();
             }
         }
-        Away
+        Unavailable
     }
 
     async fn connect(&self) -> redis::RedisResult<MultiplexedConnection> {
@@ -222,12 +226,12 @@ fn interval_micros(charge: &Charge) -> String {
     format!("{}.{:03}", nanos / 1000, nanos % 1000)
 }
 
-fn told(charge: &Charge, numbers: &[i64]) -> Told {
+fn shared_state(charge: &Charge, numbers: &[i64]) -> SharedState {
     let number = |index: usize| numbers.get(index).and_then(|number| u64::try_from(*number).ok()).unwrap_or(0);
     let (fits, taken, used) = (number(0) == 1, number(1), number(2).saturating_mul(1000));
     let interval = interval_nanos(&charge.allowance.quota);
     let capacity = interval.saturating_mul(u64::from(charge.allowance.burst()));
-    // In another's refusal nothing was taken, but what would be left is told as if it had been.
+    // In another's refusal nothing was taken, but what would be left is reported as if it had been.
     let wanted = used.saturating_add(interval.saturating_mul(u64::from(charge.cost)));
     let after = match (fits, taken) {
         (true, 0) => wanted,
@@ -250,5 +254,5 @@ fn told(charge: &Charge, numbers: &[i64]) -> Told {
         retry_after,
     };
     let extra = u32::try_from(taken.saturating_sub(u64::from(charge.cost))).unwrap_or(0);
-    Told { state, extra }
+    SharedState { state, extra }
 }

@@ -16,7 +16,7 @@ use moka::sync::Cache;
 
 use crate::facts::invalidation::{Invalidations, Moment};
 
-/// How long an entry is fresh while changes are not being told, and how long a standby's answer serves without asking it
+/// How long an entry is fresh while no changes are heard of, and how long a standby's answer serves without asking it
 /// again.
 pub(in crate::facts) const UNHEARD: Duration = Duration::from_secs(1);
 
@@ -36,7 +36,7 @@ pub(super) struct Entry {
     pub(super) epoch: u64,
     /// Between 0.8 and 1: entries that were loaded together do not expire together.
     pub(super) jitter: f64,
-    /// A change of the member was told since: it says nothing any more.
+    /// A change of the member was announced since: it says nothing any more.
     pub(super) void: AtomicBool,
 }
 
@@ -77,15 +77,15 @@ impl Entries {
         Self(Cache::builder().max_capacity(most.into()).build())
     }
 
-    /// What was said of the member, unless a change of the member was told since.
+    /// What was said of the member, unless a change of the member was announced since.
     pub(super) fn get(&self, member: &MemberId) -> Option<Arc<Entry>> {
         self.0.get(member).filter(|entry| !entry.void.load(Ordering::Acquire))
     }
 
-    /// A change of the member was told at that moment. Tells whether that voids anything.
-    pub(super) fn void(&self, member: &MemberId, told: Moment) -> bool {
+    /// A change of the member was announced at that moment. Tells whether that voids anything.
+    pub(super) fn void(&self, member: &MemberId, changed_at: Moment) -> bool {
         self.0.get(member).is_some_and(|entry| {
-            let older = entry.as_of <= told;
+            let older = entry.as_of <= changed_at;
             older && !entry.void.swap(true, Ordering::AcqRel)
         })
     }
@@ -103,13 +103,18 @@ impl Entries {
 }
 
 /// How an entry that no change has voided may be used at `now`.
-pub(super) fn freshness(entry: &Entry, policy: &EntitlementsPolicy, told: &Invalidations, now: Moment) -> Freshness {
+pub(super) fn freshness(
+    entry: &Entry,
+    policy: &EntitlementsPolicy,
+    invalidations: &Invalidations,
+    now: Moment,
+) -> Freshness {
     let ttl = if entry.record.is_some() { policy.ttl } else { policy.negative_ttl };
-    let unheard = entry.standby || !told.heard();
+    let unheard = entry.standby || !invalidations.heard();
     let fresh_for = if unheard { ttl.min(UNHEARD) } else { ttl.mul_f64(entry.jitter) };
     let age = entry.read.age(now);
     let too_old = entry.standby && entry.as_of.age(now) >= policy.max_stale;
-    if entry.epoch != told.epoch() || age >= fresh_for || too_old {
+    if entry.epoch != invalidations.epoch() || age >= fresh_for || too_old {
         Freshness::Old
     } else if entry.record.is_some() && age > fresh_for.mul_f64(0.75) {
         Freshness::Ageing
@@ -128,59 +133,59 @@ mod tests {
         MemberId { issuer: "https://learn.example.org".into(), subject: "ada".into() }
     }
 
-    fn entry(told: &Invalidations, standby: bool, lag: Duration) -> Arc<Entry> {
-        let read = told.now();
+    fn entry(invalidations: &Invalidations, standby: bool, lag: Duration) -> Arc<Entry> {
+        let read = invalidations.now();
         let record = MemberRecord { suspended: false, plan: None, entitlements: Entitlements::default() };
         let record = Some(Arc::new(record));
-        let (epoch, as_of) = (told.epoch(), read.before(lag));
+        let (epoch, as_of) = (invalidations.epoch(), read.before(lag));
         let void = AtomicBool::new(false);
         Arc::new(Entry { record, revoked_tokens: Vec::new(), read, as_of, standby, epoch, jitter: 0.9, void })
     }
 
-    fn later(seconds: u64, told: &Invalidations) -> Moment {
-        told.now().after(Duration::from_secs(seconds))
+    fn later(seconds: u64, invalidations: &Invalidations) -> Moment {
+        invalidations.now().after(Duration::from_secs(seconds))
     }
 
     #[test]
     fn an_entry_is_fresh_for_its_time_only_while_changes_are_told() {
-        let (told, policy) = (Invalidations::new(), EntitlementsPolicy::default());
-        told.set_heard(true);
-        let entry = entry(&told, false, Duration::ZERO);
-        assert_eq!(freshness(&entry, &policy, &told, later(10, &told)), Freshness::Fresh);
-        assert_eq!(freshness(&entry, &policy, &told, later(50, &told)), Freshness::Ageing);
-        assert_eq!(freshness(&entry, &policy, &told, later(55, &told)), Freshness::Old);
-        told.set_heard(false);
-        assert_eq!(freshness(&entry, &policy, &told, told.now()), Freshness::Fresh);
-        assert_eq!(freshness(&entry, &policy, &told, later(2, &told)), Freshness::Old);
-        told.set_heard(true);
-        told.missed();
-        assert_eq!(freshness(&entry, &policy, &told, told.now()), Freshness::Old);
+        let (invalidations, policy) = (Invalidations::new(), EntitlementsPolicy::default());
+        invalidations.set_heard(true);
+        let entry = entry(&invalidations, false, Duration::ZERO);
+        assert_eq!(freshness(&entry, &policy, &invalidations, later(10, &invalidations)), Freshness::Fresh);
+        assert_eq!(freshness(&entry, &policy, &invalidations, later(50, &invalidations)), Freshness::Ageing);
+        assert_eq!(freshness(&entry, &policy, &invalidations, later(55, &invalidations)), Freshness::Old);
+        invalidations.set_heard(false);
+        assert_eq!(freshness(&entry, &policy, &invalidations, invalidations.now()), Freshness::Fresh);
+        assert_eq!(freshness(&entry, &policy, &invalidations, later(2, &invalidations)), Freshness::Old);
+        invalidations.set_heard(true);
+        invalidations.missed();
+        assert_eq!(freshness(&entry, &policy, &invalidations, invalidations.now()), Freshness::Old);
     }
 
     #[test]
     fn a_standbys_answer_counts_from_its_last_replay_and_is_asked_for_again_soon() {
-        let (told, policy) = (Invalidations::new(), EntitlementsPolicy::default());
-        told.set_heard(true);
-        let recent = entry(&told, true, Duration::from_secs(30));
-        assert_eq!(freshness(&recent, &policy, &told, told.now()), Freshness::Fresh);
-        assert_eq!(freshness(&recent, &policy, &told, later(2, &told)), Freshness::Old);
-        assert!(recent.lag(told.now()).unwrap() >= Duration::from_secs(30));
-        let beyond = entry(&told, true, policy.max_stale);
-        assert_eq!(freshness(&beyond, &policy, &told, told.now()), Freshness::Old);
+        let (invalidations, policy) = (Invalidations::new(), EntitlementsPolicy::default());
+        invalidations.set_heard(true);
+        let recent = entry(&invalidations, true, Duration::from_secs(30));
+        assert_eq!(freshness(&recent, &policy, &invalidations, invalidations.now()), Freshness::Fresh);
+        assert_eq!(freshness(&recent, &policy, &invalidations, later(2, &invalidations)), Freshness::Old);
+        assert!(recent.lag(invalidations.now()).unwrap() >= Duration::from_secs(30));
+        let beyond = entry(&invalidations, true, policy.max_stale);
+        assert_eq!(freshness(&beyond, &policy, &invalidations, invalidations.now()), Freshness::Old);
     }
 
     #[test]
     fn neither_an_older_answer_nor_a_change_that_was_told_is_overridden() {
-        let (told, entries) = (Invalidations::new(), Entries::new(10));
-        let primary = entry(&told, false, Duration::ZERO);
+        let (invalidations, entries) = (Invalidations::new(), Entries::new(10));
+        let primary = entry(&invalidations, false, Duration::ZERO);
         assert!(entries.insert(&ada(), &primary));
-        assert!(!entries.insert(&ada(), &entry(&told, true, Duration::from_secs(5))));
+        assert!(!entries.insert(&ada(), &entry(&invalidations, true, Duration::from_secs(5))));
         assert!(entries.get(&ada()).is_some_and(|entry| !entry.standby));
-        let told_then = told.tell(&ada());
-        let newer = entry(&told, false, Duration::ZERO);
-        assert!(entries.void(&ada(), told_then) && entries.get(&ada()).is_none());
-        assert!(!entries.void(&ada(), told_then), "it is void already");
+        let changed_at = invalidations.member_changed(&ada());
+        let newer = entry(&invalidations, false, Duration::ZERO);
+        assert!(entries.void(&ada(), changed_at) && entries.get(&ada()).is_none());
+        assert!(!entries.void(&ada(), changed_at), "it is void already");
         assert!(entries.insert(&ada(), &newer));
-        assert!(!entries.void(&ada(), told_then) && entries.get(&ada()).is_some(), "read after the change");
+        assert!(!entries.void(&ada(), changed_at) && entries.get(&ada()).is_some(), "read after the change");
     }
 }

@@ -1,4 +1,4 @@
-//! Being told of changes: `LISTEN` on the primary, the proof that it is heard, and what its loss means.
+//! Hearing of changes: `LISTEN` on the primary, the proof that it is heard, and what its loss means.
 //!
 //! A connection that a gateway forgot, or that ends in a pooler, looks like one on which nothing happens. So a note to
 //! itself is sent through the database every two seconds, over a connection beside it, and must arrive on the listening
@@ -37,7 +37,7 @@ struct Changed {
     subject: String,
 }
 
-/// Why changes are not told any more.
+/// Why changes are not announced any more.
 #[derive(Debug, thiserror::Error)]
 enum Ended {
     #[error("the connection was lost")]
@@ -68,7 +68,7 @@ pub(super) async fn follow(database: Arc<Database>, members: Arc<Members>) {
         members.listening(false);
         members.may_have_missed_changes();
         if let Some(error) = ended {
-            tracing::warn!(%error, "changes are not being told; entries are read again every second");
+            tracing::warn!(%error, "changes are not being announced; entries are read again every second");
             sleep(pauses.after_failure()).await;
         }
     }
@@ -95,7 +95,7 @@ async fn listen(
     if let Err(Some(missing)) = query::check_schema(&mut beats).await {
         tracing::error!(missing, "members cannot be read");
     }
-    // What changed before is not told; what is cached from before may be old.
+    // What changed before is not announced; what is cached from before may be old.
     members.may_have_missed_changes();
     let (echo, echoes) = watch::channel(0);
     tokio::select! {
@@ -103,12 +103,12 @@ async fn listen(
         ended = beat(&mut beats, &heartbeat, echoes, || {
             pauses.reset();
             members.listening(true);
-            tracing::info!("changes are being told by the database");
+            tracing::info!("changes are being announced by the database");
         }) => ended,
     }
 }
 
-/// Takes what is told, as fast as it comes and without keeping any of it.
+/// Takes what is announced, as fast as it comes and without keeping any of it.
 async fn receive(
     mut listener: PgListener,
     members: &Members,

@@ -30,17 +30,17 @@ impl MemberMetrics {
         registry.register("docsgate_authz_member_lookups", "Look-ups of members, by result", metrics.lookups.clone());
         registry.register(
             "docsgate_authz_member_invalidations",
-            "Changes of members told by the database",
+            "Changes of members that the database announced",
             metrics.invalidations.clone(),
         );
         registry.register(
             "docsgate_authz_member_flushes",
-            "Times that every member had to be read again because the database told so",
+            "Times that every member had to be read again because the database announced a change of everything",
             metrics.flushes.clone(),
         );
         registry.register(
             "docsgate_authz_database_listening",
-            "Whether changes are being told by the database",
+            "Whether the database announces changes of members to this process",
             metrics.listening.clone(),
         );
         metrics
