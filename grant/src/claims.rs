@@ -85,24 +85,28 @@ pub enum Fault {
     Unsignable,
 }
 
+/// What is granted, and to whom.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Grant<'a> {
+    /// The request that the grant is for.
+    pub request_id: &'a str,
+    /// Names of the corpora that it opens, the best first.
+    pub corpora: Vec<String>,
+    /// The caller's pseudonym, if there is one.
+    pub subject: Option<String>,
+}
+
 /// Signs a grant for the request in `binding`, valid from `now` (seconds since the epoch) for [`LIFETIME_SECONDS`].
 ///
 /// # Errors
 /// [`Fault::Unsignable`] when the cryptographic library refuses, which is a reason to refuse the request.
-pub fn mint(
-    keys: &Keys,
-    binding: Binding<'_>,
-    request_id: &str,
-    corpora: Vec<String>,
-    subject: Option<String>,
-    now: u64,
-) -> Result<String, Fault> {
+pub fn mint(keys: &Keys, binding: Binding<'_>, grant: Grant<'_>, now: u64) -> Result<String, Fault> {
     let claims = Claims {
         iss: ISSUER.to_owned(),
         aud: AUDIENCE.to_owned(),
-        corpora,
-        sub: subject,
-        rid: request_id.to_owned(),
+        corpora: grant.corpora,
+        sub: grant.subject,
+        rid: grant.request_id.to_owned(),
         host: binding.host.to_owned(),
         method: binding.method.to_owned(),
         path: binding.path.to_owned(),

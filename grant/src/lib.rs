@@ -7,7 +7,7 @@
 mod claims;
 mod keys;
 
-pub use claims::{AUDIENCE, Binding, Claims, Fault, ISSUER, LEEWAY_SECONDS, LIFETIME_SECONDS, mint, verify};
+pub use claims::{AUDIENCE, Binding, Claims, Fault, Grant, ISSUER, LEEWAY_SECONDS, LIFETIME_SECONDS, mint, verify};
 pub use keys::{KeyFault, Keys, MIN_SECRET_BYTES};
 
 #[cfg(test)]

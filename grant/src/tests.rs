@@ -15,7 +15,8 @@ fn keys(text: &str) -> Keys {
 }
 
 fn minted(keys: &Keys) -> String {
-    mint(keys, binding(), "rid-1", vec!["public".into(), "member".into()], Some("m-1".into()), NOW).unwrap()
+    let corpora = vec!["public".into(), "member".into()];
+    mint(keys, binding(), Grant { request_id: "rid-1", corpora, subject: Some("m-1".into()) }, NOW).unwrap()
 }
 
 #[test]

@@ -11,7 +11,7 @@ use authz_core::{
     time::Timestamp,
 };
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
-use docsgate_grant::{Binding, Keys};
+use docsgate_grant::{Binding, Grant, Keys};
 
 use crate::answer::{Answer, Forward, Metadata, Reply, ResponseHeader};
 
@@ -121,15 +121,9 @@ impl Renderer {
     ) -> Result<Answer, Undecided> {
         let corpora: Vec<String> = allow.corpora().iter().map(ToString::to_string).collect();
         let best = corpora.first().cloned();
-        let grant = docsgate_grant::mint(
-            &self.grant_keys,
-            request.binding,
-            request.id,
-            corpora,
-            subject.map(str::to_owned),
-            request.now.seconds(),
-        )
-        .map_err(|_| Undecided::Grant)?;
+        let grant = Grant { request_id: request.id, corpora, subject: subject.map(str::to_owned) };
+        let grant = docsgate_grant::mint(&self.grant_keys, request.binding, grant, request.now.seconds())
+            .map_err(|_| Undecided::Grant)?;
         let mut set = Vec::with_capacity(3);
         set.push((GRANT_HEADER, grant));
         let mut remove = CREDENTIALS.to_vec();

@@ -1,5 +1,5 @@
 use axum::{body::Body, http::Request as HttpRequest};
-use docsgate_grant::{Binding, Keys, mint};
+use docsgate_grant::{Binding, Grant, Keys, mint};
 use serde_json::Value;
 use tower::ServiceExt as _;
 
@@ -17,7 +17,8 @@ fn granted(method: &str, path: &str, corpora: &[&str], body: &str) -> HttpReques
     let keys = Keys::parse(KEY).unwrap();
     let corpora = corpora.iter().map(|name| (*name).to_owned()).collect();
     let binding = Binding { host: HOST, method, path };
-    let grant = mint(&keys, binding, "rid", corpora, Some("m-1".to_owned()), now()).unwrap();
+    let grant = Grant { request_id: "rid", corpora, subject: Some("m-1".to_owned()) };
+    let grant = mint(&keys, binding, grant, now()).unwrap();
     request(method, path, body).header("x-docsgate-grant", grant).body(Body::from(body.to_owned())).unwrap()
 }
 

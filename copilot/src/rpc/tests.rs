@@ -1,4 +1,4 @@
-use docsgate_grant::{Binding, Keys, mint};
+use docsgate_grant::{Binding, Grant, Keys, mint};
 use docsgate_proto::copilot::v1::retrieval_client::RetrievalClient;
 use tonic::{Code, metadata::MetadataValue};
 
@@ -13,7 +13,7 @@ fn granted<T>(message: T, address: &str, method: &str, corpora: &[&str]) -> Requ
     let path = format!("/docsgate.copilot.v1.Retrieval/{method}");
     let binding = Binding { host: address, method: "POST", path: &path };
     let corpora = corpora.iter().map(|name| (*name).to_owned()).collect();
-    let grant = mint(&keys, binding, "rid", corpora, None, now()).unwrap();
+    let grant = mint(&keys, binding, Grant { request_id: "rid", corpora, subject: None }, now()).unwrap();
     let mut request = Request::new(message);
     request.metadata_mut().insert("x-docsgate-grant", MetadataValue::try_from(grant).unwrap());
     request
