@@ -1,4 +1,4 @@
-//! What happens with a decision once it is event: the log, the memory of recent ones, the candidate policy.
+//! What happens with a decision once it is made: the log, the memory of recent ones, the candidate policy.
 
 use std::{sync::Arc, time::Duration};
 
@@ -34,7 +34,7 @@ pub struct Event<'a> {
     pub took: Duration,
 }
 
-/// Takes decisions that were event.
+/// Keeps decisions that were answered.
 #[derive(Debug, Clone)]
 pub struct Audit {
     /// The decision log.
