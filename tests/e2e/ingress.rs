@@ -12,7 +12,7 @@ use reqwest::blocking::Client;
 
 use crate::{
     gate::{Gate, Wanted, eventually, header, ok},
-    server::on_a_free_port,
+    server,
 };
 
 /// Everything with which a client could try to move its address.
@@ -38,39 +38,22 @@ impl Ingress {
         let folder = gate.folder.path();
         let upstream = gate.stack.envoy.listen;
         let real_ip = if listen.is_empty() { "" } else { "set_real_ip_from 127.0.0.1; real_ip_header proxy_protocol;" };
-        let config = |port: u16| {
-            let name = |what: &str| folder.join(format!("nginx-{port}-{what}")).display().to_string();
+        let (process, port) = server::nginx(nginx, folder, |port| {
             format!(
-                "daemon off; master_process off; pid {pid}; error_log stderr info;
-                 events {{ worker_connections 64; }}
-                 http {{
-                     access_log off;
-                     client_body_temp_path {body}; proxy_temp_path {proxy}; fastcgi_temp_path {fastcgi};
-                     uwsgi_temp_path {uwsgi}; scgi_temp_path {scgi};
-                     server {{
-                         listen 127.0.0.1:{port} {listen};
-                         {real_ip}
-                         location / {{
-                             proxy_pass http://{upstream};
-                             proxy_http_version 1.1;
-                             proxy_set_header Host $host;
-                             proxy_set_header X-Real-IP $remote_addr;
-                             proxy_set_header X-Forwarded-For {forwarded_for};
-                             proxy_set_header X-Original-Forwarded-For $http_x_forwarded_for;
-                         }}
+                "server {{
+                     listen 127.0.0.1:{port} {listen};
+                     {real_ip}
+                     location / {{
+                         proxy_pass http://{upstream};
+                         proxy_http_version 1.1;
+                         proxy_set_header Host $host;
+                         proxy_set_header X-Real-IP $remote_addr;
+                         proxy_set_header X-Forwarded-For {forwarded_for};
+                         proxy_set_header X-Original-Forwarded-For $http_x_forwarded_for;
                      }}
-                 }}",
-                pid = name("pid"),
-                body = name("body"),
-                proxy = name("proxy"),
-                fastcgi = name("fastcgi"),
-                uwsgi = name("uwsgi"),
-                scgi = name("scgi"),
+                 }}"
             )
-        };
-        let own = folder.display().to_string();
-        let arguments = |file: &str| vec!["-p".to_owned(), own.clone(), "-c".to_owned(), file.to_owned()];
-        let (process, port) = on_a_free_port(nginx, folder, config, arguments);
+        });
         Self { _process: process, port }
     }
 

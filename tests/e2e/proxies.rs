@@ -14,7 +14,7 @@ use crate::{
     backend::Backend,
     chart::schemas,
     gate::{Gate, ORIGIN, Wanted, eventually, header, ok, urls},
-    server::on_a_free_port,
+    server::{self, on_a_free_port},
 };
 
 /// A proxy in front of authz's HTTP front end, and the gate that authz belongs to. The gate's own Envoy is not asked.
@@ -79,36 +79,20 @@ impl Proxied {
             fs::copy(shipped.join(name), folder.join(name)).unwrap();
         }
         let upstream = Self::backend(&gate, backend);
-        let config = |port: u16| {
-            let temporary = |what: &str| folder.join(format!("nginx-{port}-{what}")).display().to_string();
+        let own = folder.display();
+        let (process, port) = server::nginx(&nginx, folder, |port| {
             format!(
-                "daemon off; master_process off; pid {pid}; error_log stderr info;
-                 events {{ worker_connections 64; }}
-                 http {{
-                     access_log off;
-                     client_body_temp_path {body}; proxy_temp_path {proxy}; fastcgi_temp_path {fastcgi};
-                     uwsgi_temp_path {uwsgi}; scgi_temp_path {scgi};
-                     upstream docsgate_authz {{ server {authz}; keepalive 8; }}
-                     server {{
-                         listen 127.0.0.1:{port};
-                         include {folder}/check.conf;
-                         location / {{
-                             include {folder}/gated.conf;
-                             proxy_pass http://{upstream};
-                         }}
+                "upstream docsgate_authz {{ server {authz}; keepalive 8; }}
+                 server {{
+                     listen 127.0.0.1:{port};
+                     include {own}/check.conf;
+                     location / {{
+                         include {own}/gated.conf;
+                         proxy_pass http://{upstream};
                      }}
-                 }}",
-                pid = temporary("pid"),
-                body = temporary("body"),
-                proxy = temporary("proxy"),
-                fastcgi = temporary("fastcgi"),
-                uwsgi = temporary("uwsgi"),
-                scgi = temporary("scgi"),
-                folder = folder.display(),
+                 }}"
             )
-        };
-        let arguments = |file: &str| ["-p".to_owned(), folder.display().to_string(), "-c".to_owned(), file.to_owned()];
-        let (process, port) = on_a_free_port(&nginx, folder, config, |file| arguments(file).to_vec());
+        });
         Some(Self::behind(process, port, gate, &[]))
     }
 

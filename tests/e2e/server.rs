@@ -1,33 +1,22 @@
 //! Servers that cannot be asked to listen at a free port.
 
-use std::{
-    fs,
-    net::{TcpListener, TcpStream},
-    path::Path,
-    sync::atomic::{AtomicU16, Ordering},
-    time::Duration,
+use std::{fs, path::Path, time::Duration};
+
+use docsgate_harness::{
+    port,
+    process::{Launch, Process},
 };
 
-use docsgate_harness::process::{Launch, Process};
-
-/// Starts a server whose configuration names its port, and returns when it listens. The ports lie below those that the
-/// system gives to whoever asks for any, so that only another run of these tests could take one meanwhile: then the next is
-/// tried.
+/// Starts a server whose configuration names its port, and returns when it, and nobody else, listens there.
 pub(crate) fn on_a_free_port(
     program: &Path,
     folder: &Path,
     config: impl Fn(u16) -> String,
     arguments: impl Fn(&str) -> Vec<String>,
 ) -> (Process, u16) {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    let seed = u16::try_from(std::process::id() % 11_000).unwrap();
     let name = program.file_name().unwrap().to_string_lossy().into_owned();
-    for _ in 0..50 {
-        let port = 20_000 + (seed + NEXT.fetch_add(1, Ordering::Relaxed)) % 12_000;
-        // nginx that finds its port taken tries for seconds: look first.
-        if TcpListener::bind(("127.0.0.1", port)).is_err() {
-            continue;
-        }
+    for _ in 0..20 {
+        let port = port::candidate().unwrap();
         let file = folder.join(format!("{name}-{port}.conf"));
         fs::write(&file, config(port)).unwrap();
         let log = folder.join(format!("{name}-{port}.log"));
@@ -35,12 +24,42 @@ pub(crate) fn on_a_free_port(
             .args(arguments(&file.display().to_string()))
             .env("HOME", folder.display().to_string());
         let process = launch.spawn().unwrap();
-        let listening = process.until(&name, Duration::from_secs(20), || TcpStream::connect(("127.0.0.1", port)).ok());
-        if listening.is_ok() && process.exited().is_none() {
+        let own = format!("(process {})", process.pid());
+        let listening = process.until(&format!("{name}'s listener"), Duration::from_secs(20), || {
+            port::holder(port).filter(|holder| holder.ends_with(&own))
+        });
+        if listening.is_ok() {
             return (process, port);
         }
         let said = fs::read_to_string(&log).unwrap_or_default();
         assert!(said.to_ascii_lowercase().contains("in use"), "{name} does not start: {said}");
     }
     panic!("{name} found no free port");
+}
+
+/// Starts an nginx whose `http` block holds what `inside` gives for its port; its temporary files lie in `folder`.
+pub(crate) fn nginx(program: &Path, folder: &Path, inside: impl Fn(u16) -> String) -> (Process, u16) {
+    let config = |port: u16| {
+        let own = |what: &str| folder.join(format!("nginx-{port}-{what}")).display().to_string();
+        format!(
+            "daemon off; master_process off; pid {pid}; error_log stderr info;
+             events {{ worker_connections 64; }}
+             http {{
+                 access_log off;
+                 client_body_temp_path {body}; proxy_temp_path {proxy}; fastcgi_temp_path {fastcgi};
+                 uwsgi_temp_path {uwsgi}; scgi_temp_path {scgi};
+                 {inside}
+             }}",
+            pid = own("pid"),
+            body = own("body"),
+            proxy = own("proxy"),
+            fastcgi = own("fastcgi"),
+            uwsgi = own("uwsgi"),
+            scgi = own("scgi"),
+            inside = inside(port),
+        )
+    };
+    let prefix = folder.display().to_string();
+    let arguments = |file: &str| vec!["-p".to_owned(), prefix.clone(), "-c".to_owned(), file.to_owned()];
+    on_a_free_port(program, folder, config, arguments)
 }

@@ -1,6 +1,6 @@
 //! The HTTP front end, for proxies without gRPC `ext_authz`: the same policy, the same decisions, one profile.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, num::NonZeroU32, sync::Arc, time::Duration};
 
 use authz_core::request::RequestFault;
 use axum::{
@@ -10,6 +10,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::any,
 };
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use tokio_stream::{StreamExt, wrappers::ReceiverStream};
 use tokio_util::sync::CancellationToken;
 
@@ -22,8 +23,10 @@ use crate::{answer::Answer, gate::Gate};
 
 /// Where proxies that describe the original request in headers ask.
 pub const CHECK: &str = "/check";
-/// Behind this prefix, preflights are answered in full, for proxies to which a 2xx of [`CHECK`] would mean yes.
+/// Behind this prefix, preflights are answered in full, for Traefik, which can show its client no 2xx of [`CHECK`].
 pub const PREFLIGHT: &str = "/preflight";
+/// Complaints about a proxy that does not describe its requests.
+const COMPLAINTS: Quota = Quota::per_minute(NonZeroU32::MIN);
 
 /// Serves until `drain` is cancelled and what was under way is answered.
 ///
@@ -52,18 +55,32 @@ pub async fn serve(
 struct Front {
     gate: Arc<Gate>,
     profile: Profile,
+    complaints: Arc<DefaultDirectRateLimiter>,
+}
+
+impl Front {
+    /// A proxy that is set up wrongly gets every request refused; its operators are told why once in a while.
+    fn complain(&self, fault: &RequestFault) {
+        if let RequestFault::Undescribed(header) = fault
+            && self.complaints.check().is_ok()
+        {
+            tracing::warn!(
+                header,
+                profile = ?self.profile,
+                "the proxy does not say what was asked; is this its profile?"
+            );
+        }
+    }
 }
 
 fn router(gate: Arc<Gate>, profile: Profile) -> Router {
-    let front = Front { gate, profile };
+    let front = Front { gate, profile, complaints: Arc::new(RateLimiter::direct(COMPLAINTS)) };
+    let asked = Router::new().route(CHECK, any(check)).fallback(elsewhere);
     match profile {
         // The request itself is what is asked about.
         Profile::Envoy => Router::new().fallback(check).with_state(front),
-        Profile::Nginx | Profile::Traefik | Profile::Caddy => Router::new()
-            .route(CHECK, any(check))
-            .route("/preflight/{*path}", any(preflight))
-            .fallback(elsewhere)
-            .with_state(front),
+        Profile::Traefik => asked.route("/preflight/{*path}", any(preflight)).with_state(front),
+        Profile::Nginx | Profile::Caddy => asked.with_state(front),
     }
 }
 
@@ -71,11 +88,13 @@ fn router(gate: Arc<Gate>, profile: Profile) -> Router {
 async fn check(State(front): State<Front>, request: Request) -> Response {
     let original = front.profile.original(call(&request));
     let (raw, id) = match &original {
-        Ok(original) => (Ok(original.raw()), original.raw().id.to_owned()),
+        Ok(original) => {
+            let raw = original.raw();
+            let id = raw.id.to_owned();
+            (Ok(raw), id)
+        }
         Err(fault) => {
-            if let RequestFault::Undescribed(header) = fault {
-                tracing::warn!(header, profile = ?front.profile, "the proxy does not say what was asked; is this its profile?");
-            }
+            front.complain(fault);
             (Err(fault.clone()), String::new())
         }
     };
