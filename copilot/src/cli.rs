@@ -1,5 +1,6 @@
 //! The command line: what there is, and which exit code an error gets.
 
+pub mod ask;
 pub mod eval;
 pub mod index;
 pub mod report;
@@ -56,6 +57,10 @@ impl Cli {
 enum Command {
     /// Build and look at artifacts.
     Index(index::IndexArgs),
+    /// Answer a question from artifacts, here.
+    Ask(ask::AskArgs),
+    /// Search artifacts, here.
+    Search(ask::SearchArgs),
     /// Answer searches and questions over HTTP.
     Serve(Box<serve::Args>),
     /// Tell what a running server knows.
@@ -83,6 +88,8 @@ impl From<anyhow::Error> for Failure {
 pub fn main(cli: Cli) -> ExitCode {
     let result = match cli.command {
         Command::Index(args) => index::run(&args),
+        Command::Ask(args) => ask::ask(&args),
+        Command::Search(args) => ask::search(&args),
         Command::Serve(args) => serve::run(*args).map(|()| ExitCode::SUCCESS),
         Command::Report(args) => report::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Eval(args) => eval::run(&args),

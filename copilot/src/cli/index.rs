@@ -99,7 +99,7 @@ pub fn run(args: &IndexArgs) -> Result<ExitCode, Failure> {
 }
 
 /// The key in the file of `--verify-key`.
-fn verify_key(path: Option<&Path>) -> Result<Option<VerifyKey>, Failure> {
+pub(super) fn verify_key(path: Option<&Path>) -> Result<Option<VerifyKey>, Failure> {
     let Some(path) = path else { return Ok(None) };
     let wrong = |error: String| Failure::Usage(format!("--verify-key {}: {error}", path.display()));
     let text = fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;

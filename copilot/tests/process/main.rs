@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test ends where its setting-up fails")]
 
+mod ask;
 mod publish;
 mod serve;
 mod server;
