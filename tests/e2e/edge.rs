@@ -127,7 +127,7 @@ fn the_edge_ends_tls_follows_its_certificate_and_sends_plain_http_away() {
         backend: backend.address.clone(),
         backend_grpc: None,
     };
-    envoy::place(&mut bootstrap, &addresses, &log).unwrap();
+    envoy::place_patiently(&mut bootstrap, &addresses, &log).unwrap();
     bootstrap["static_resources"]["listeners"][1]["address"]["socket_address"] =
         json!({"address": "127.0.0.1", "port_value": 0});
     let edge = Envoy::start_with(&bootstrap, log, folder.path()).unwrap();

@@ -40,7 +40,7 @@ impl Changed {
             backend: backend.address.clone(),
             backend_grpc: None,
         };
-        envoy::place(&mut bootstrap, &addresses, &log).unwrap();
+        envoy::place_patiently(&mut bootstrap, &addresses, &log).unwrap();
         let envoy = Envoy::start_with(&bootstrap, log, folder.path()).unwrap();
         Self { envoy, _gate: gate, _backend: backend, _folder: folder }
     }

@@ -75,9 +75,9 @@ impl Proxied {
         let (gate, authz) = Self::gate("nginx", backend);
         let shipped = shipped("nginx");
         let folder = gate.folder.path();
-        for name in ["check.conf", "gated.conf"] {
-            fs::copy(shipped.join(name), folder.join(name)).unwrap();
-        }
+        fs::copy(shipped.join("gated.conf"), folder.join("gated.conf")).unwrap();
+        let check = fs::read_to_string(shipped.join("check.conf")).unwrap();
+        fs::write(folder.join("check.conf"), patient(&check)).unwrap();
         let upstream = Self::backend(&gate, backend);
         let own = folder.display();
         let (process, port) = server::nginx(&nginx, folder, |port| {
@@ -100,7 +100,7 @@ impl Proxied {
         let caddy = system_tool("caddy")?;
         let (gate, authz) = Self::gate("caddy", backend);
         let folder = gate.folder.path();
-        let snippet = fs::read_to_string(shipped("caddy").join("Caddyfile")).unwrap();
+        let snippet = patient(&fs::read_to_string(shipped("caddy").join("Caddyfile")).unwrap());
         let upstream = Self::backend(&gate, backend);
         let config = |port: u16| {
             format!(
@@ -119,7 +119,8 @@ impl Proxied {
         fs::create_dir(&folder).unwrap();
         let mut bootstrap = envoy::shipped().unwrap();
         let text = fs::read_to_string(shipped("envoy").join("ext_authz_http.yaml")).unwrap();
-        let ours: Value = serde_saphyr::from_str(&text).unwrap();
+        let mut ours: Value = serde_saphyr::from_str(&text).unwrap();
+        envoy::be_patient(&mut ours);
         let (host, port) =
             Self::backend(&gate, backend).rsplit_once(':').map(|(h, p)| (h.to_owned(), p.parse().unwrap())).unwrap();
         let addresses = envoy::Addresses {
@@ -129,7 +130,7 @@ impl Proxied {
             backend_grpc: None,
         };
         let access_log = folder.join("access.jsonl");
-        envoy::place(&mut bootstrap, &addresses, &access_log).unwrap();
+        envoy::place_patiently(&mut bootstrap, &addresses, &access_log).unwrap();
         let manager = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config";
         let manager = bootstrap.pointer_mut(manager).unwrap();
         let early = "/early_header_mutation_extensions/0/typed_config/mutations";
@@ -173,6 +174,13 @@ impl Proxied {
 
 fn shipped(proxy: &str) -> PathBuf {
     paths::repository().unwrap().join("proxies").join(proxy)
+}
+
+/// A configuration that waits longer than the shipped one: a busy machine is not what is tested here.
+fn patient(config: &str) -> String {
+    let patient = config.replace(" 200ms", " 5s").replace(" 500ms", " 10s");
+    assert_ne!(patient, config, "the shipped time-outs are others now");
+    patient
 }
 
 /// A problem as the client must see it behind every proxy.

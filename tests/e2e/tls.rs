@@ -55,7 +55,7 @@ fn bootstrap(gate: &Gate, folder: &Path, authz: &str, backend: &(String, u16)) -
         backend: backend.clone(),
         backend_grpc: None,
     };
-    envoy::place(&mut bootstrap, &addresses, &log).unwrap();
+    envoy::place_patiently(&mut bootstrap, &addresses, &log).unwrap();
     let clusters = bootstrap["static_resources"]["clusters"].as_array_mut().unwrap();
     let cluster = clusters.iter_mut().find(|cluster| cluster["name"] == "authz").unwrap();
     let (host, port) = authz.rsplit_once(':').unwrap();

@@ -129,7 +129,7 @@ fn traced(gate: &mut Gate, collector: SocketAddr, percent: u32) -> (Envoy, Copil
         backend: (host.to_owned(), port.parse().unwrap()),
         backend_grpc: None,
     };
-    envoy::place(&mut bootstrap, &addresses, &log).unwrap();
+    envoy::place_patiently(&mut bootstrap, &addresses, &log).unwrap();
     let clusters = bootstrap["static_resources"]["clusters"].as_array_mut().unwrap();
     let otlp = clusters.iter_mut().find(|cluster| cluster["name"] == "otlp").unwrap();
     let port = "/load_assignment/endpoints/0/lb_endpoints/0/endpoint/address/socket_address/port_value";

@@ -50,7 +50,7 @@ impl Envoy {
         fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
         let access_log = folder.join("envoy-access.jsonl");
         let mut bootstrap = shipped()?;
-        place(&mut bootstrap, addresses, &access_log)?;
+        place_patiently(&mut bootstrap, addresses, &access_log)?;
         Self::start_with(&bootstrap, access_log, folder)
     }
 
@@ -140,6 +140,34 @@ pub fn place(bootstrap: &mut Value, addresses: &Addresses, access_log: &Path) ->
         endpoint(named(clusters, "copilot-grpc")?)?["address"] = json!({"socket_address": socket(host, *port)});
     }
     Ok(())
+}
+
+/// [`place`], and Envoy waits long for a connection and for authz. The shipped time-outs are for clusters that have processors
+/// to spare: on a busy machine they turn requests away that have nothing wrong with them.
+///
+/// # Errors
+/// As [`place`].
+pub fn place_patiently(bootstrap: &mut Value, addresses: &Addresses, access_log: &Path) -> Result<()> {
+    be_patient(bootstrap);
+    place(bootstrap, addresses, access_log)
+}
+
+/// Lengthens how long Envoy waits for a connection and for authz, wherever that is said in `config`.
+pub fn be_patient(config: &mut Value) {
+    match config {
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                match (name.as_str(), value.as_str()) {
+                    ("connect_timeout", Some(_)) => *value = json!("5s"),
+                    // Both of `ext_authz`; what copilot may take is longer anyway.
+                    ("timeout", Some("0.2s")) => *value = json!("10s"),
+                    _ => be_patient(value),
+                }
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(be_patient),
+        _ => {}
+    }
 }
 
 fn socket(address: &str, port: u16) -> Value {

@@ -117,7 +117,7 @@ impl Stack {
             grant_key: grant_key.clone(),
             database_url: Some(reader_url),
             redis_url: options.redis_url.clone(),
-            extra: options.authz_extra.clone(),
+            extra: patient(options.authz_extra.clone()),
             env: Vec::new(),
         };
         let authz = Authz::start(&authz_options)?;
@@ -193,6 +193,14 @@ impl Stack {
             process.stop(GRACE);
         }
     }
+}
+
+/// These flags of `authz serve`, and a deadline that a busy machine keeps unless they name one.
+fn patient(mut flags: Vec<String>) -> Vec<String> {
+    if !flags.iter().any(|flag| flag == "--deadline-ms") {
+        flags.extend(["--deadline-ms", "5000"].map(str::to_owned));
+    }
+    flags
 }
 
 fn start_copilot(options: &Options, folder: &Path, grant_key: &Path) -> Result<Copilot> {
