@@ -96,3 +96,55 @@ impl ServeConfig {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Command {
+        #[command(flatten)]
+        config: ServeConfig,
+    }
+
+    fn config(flags: &str) -> ServeConfig {
+        let usual = "authz --policy p.yaml --grant-key-file grant.keys";
+        Command::try_parse_from(usual.split(' ').chain(flags.split_whitespace())).unwrap().config
+    }
+
+    #[test]
+    fn the_http_front_end_has_an_address_and_a_profile_or_neither() {
+        let http = |flags| config(flags).http().map_err(|error| error.0);
+        assert_eq!(http(""), Ok(None));
+        assert_eq!(http("--http-listen 127.0.0.1:9901 --http-profile caddy"), Ok(Some(Profile::Caddy)));
+        assert_eq!(http("--listen none --http-listen unix:/a --http-profile nginx"), Ok(Some(Profile::Nginx)));
+        for (flags, says) in [
+            ("--listen none", "nobody to ask"),
+            ("--http-listen 127.0.0.1:9901", "needs --http-profile"),
+            ("--http-profile envoy", "not --http-listen"),
+            ("--listen none --http-profile envoy", "not --http-listen"),
+        ] {
+            let fault = http(flags).unwrap_err();
+            assert!(fault.contains(says), "{flags}: {fault}");
+        }
+    }
+
+    #[test]
+    fn tls_wants_three_files_and_a_listener_on_tcp() {
+        const FILES: &str = "--tls-cert-file c --tls-key-file k --tls-client-ca-file a";
+        let tls = |flags: &str| config(flags).tls_files(&["h2"]).map_err(|error| error.0);
+        assert!(tls("--listen 127.0.0.1:9001").unwrap().is_none());
+        assert_eq!(tls(&format!("--listen 127.0.0.1:9001 {FILES}")).unwrap().unwrap().alpn, ["h2"]);
+        let over_http = format!("--listen none --http-listen 127.0.0.1:9901 --http-profile caddy {FILES}");
+        assert!(tls(&over_http).unwrap().is_some());
+        for (flags, says) in [
+            (format!("--listen unix:/a {FILES}"), "neither --listen nor --http-listen"),
+            ("--listen 127.0.0.1:9001 --tls-cert-file c --tls-key-file k".to_owned(), "all of"),
+        ] {
+            let fault = tls(&flags).unwrap_err();
+            assert!(fault.contains(says), "{flags}: {fault}");
+        }
+    }
+}

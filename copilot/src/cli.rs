@@ -9,7 +9,7 @@ pub mod values;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 use docsgate_service::{
     environment::{self, Renamed},
     exit,
@@ -67,6 +67,15 @@ enum Command {
     Report(report::ReportArgs),
     /// Measure the ranking on test sets (corpus.jsonl, queries.jsonl, qrels.tsv), or answers (`eval answers`).
     Eval(eval::Args),
+}
+
+/// Form of a result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// For reading.
+    Text,
+    /// For other programs.
+    Json,
 }
 
 /// Why a command ended without success.

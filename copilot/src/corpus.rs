@@ -2,6 +2,7 @@
 
 pub mod artifact;
 pub mod cache;
+pub mod files;
 pub mod live;
 pub mod manifest;
 pub mod place;

@@ -68,9 +68,21 @@ impl Guard {
         };
         let grant = grant.to_str().map_err(|_| "the grant is not text".to_owned())?;
         let path = request.uri().path_and_query().map_or("", |path| path.as_str());
-        let binding = Binding { host: host(request), method: request.method().as_str(), path };
+        let request_id =
+            request_id(request).ok_or_else(|| "more than one request id, or none that is text".to_owned())?;
+        let binding = Binding { host: host(request), method: request.method().as_str(), path, request_id };
         let claims = verify(keys, grant, binding, now).map_err(|fault| fault.to_string())?;
         Ok(Granted { corpora: claims.corpora, subject: claims.sub })
+    }
+}
+
+/// The id that a request was sent with; empty if it has none, as in a grant.
+fn request_id<B>(request: &Request<B>) -> Option<&str> {
+    let mut ids = request.headers().get_all(REQUEST_ID).iter();
+    match (ids.next(), ids.next()) {
+        (None, _) => Some(""),
+        (Some(id), None) => id.to_str().ok(),
+        _ => None,
     }
 }
 

@@ -54,6 +54,8 @@ pub struct Binding<'a> {
     pub method: &'a str,
     /// Raw path and query.
     pub path: &'a str,
+    /// `x-request-id`; empty if there is none.
+    pub request_id: &'a str,
 }
 
 /// Why a grant was refused. The text is for the log; the client learns only that it has no valid grant.
@@ -77,7 +79,7 @@ pub enum Fault {
     /// Issuer or audience are not ours, or the lifetime is longer than allowed.
     #[error("the grant was not made by this gate for this service")]
     Foreign,
-    /// Made for another request: host, method or path differ.
+    /// Made for another request: host, method, path or request id differ.
     #[error("the grant is bound to another {0}")]
     OtherRequest(&'static str),
     /// The key could not sign.
@@ -87,9 +89,7 @@ pub enum Fault {
 
 /// What is granted, and to whom.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Grant<'a> {
-    /// The request that the grant is for.
-    pub request_id: &'a str,
+pub struct Grant {
     /// Names of the corpora that it opens, the best first.
     pub corpora: Vec<String>,
     /// The caller's pseudonym, if there is one.
@@ -100,13 +100,13 @@ pub struct Grant<'a> {
 ///
 /// # Errors
 /// [`Fault::Unsignable`] when the cryptographic library refuses, which is a reason to refuse the request.
-pub fn mint(keys: &Keys, binding: Binding<'_>, grant: Grant<'_>, now: u64) -> Result<String, Fault> {
+pub fn mint(keys: &Keys, binding: Binding<'_>, grant: Grant, now: u64) -> Result<String, Fault> {
     let claims = Claims {
         iss: ISSUER.to_owned(),
         aud: AUDIENCE.to_owned(),
         corpora: grant.corpora,
         sub: grant.subject,
-        rid: grant.request_id.to_owned(),
+        rid: binding.request_id.to_owned(),
         host: binding.host.to_owned(),
         method: binding.method.to_owned(),
         path: binding.path.to_owned(),
@@ -158,6 +158,9 @@ pub fn verify(keys: &Keys, grant: &str, binding: Binding<'_>, now: u64) -> Resul
     }
     if claims.path != binding.path {
         return Err(Fault::OtherRequest("path"));
+    }
+    if claims.rid != binding.request_id {
+        return Err(Fault::OtherRequest("request id"));
     }
     Ok(claims)
 }

@@ -7,7 +7,7 @@ const SECRET: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 const OTHER: &str = "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE";
 
 fn binding() -> Binding<'static> {
-    Binding { host: "docs.example.org", method: "GET", path: "/api/docs-search?q=a%20b" }
+    Binding { host: "docs.example.org", method: "GET", path: "/api/docs-search?q=a%20b", request_id: "rid-1" }
 }
 
 fn keys(text: &str) -> Keys {
@@ -16,7 +16,7 @@ fn keys(text: &str) -> Keys {
 
 fn minted(keys: &Keys) -> String {
     let corpora = vec!["public".into(), "member".into()];
-    mint(keys, binding(), Grant { request_id: "rid-1", corpora, subject: Some("m-1".into()) }, NOW).unwrap()
+    mint(keys, binding(), Grant { corpora, subject: Some("m-1".into()) }, NOW).unwrap()
 }
 
 #[test]
@@ -35,6 +35,9 @@ fn another_request_is_refused_by_name() {
     assert_eq!(refused(Binding { host: "evil.example", ..binding() }), Fault::OtherRequest("host"));
     assert_eq!(refused(Binding { method: "POST", ..binding() }), Fault::OtherRequest("method"));
     assert_eq!(refused(Binding { path: "/api/docs-search?q=b", ..binding() }), Fault::OtherRequest("path"));
+    for request_id in ["rid-2", ""] {
+        assert_eq!(refused(Binding { request_id, ..binding() }), Fault::OtherRequest("request id"));
+    }
 }
 
 #[test]

@@ -58,7 +58,7 @@ pub struct Members {
     policy: RwLock<EntitlementsPolicy>,
     entries: Entries,
     flights: Flights<MemberId, Read>,
-    /// What was announced: also to those who keep API keys.
+    /// What was announced. Those who keep API keys look at it too.
     invalidations: Arc<Invalidations>,
     /// Everything changed, and nobody was informed of it yet.
     flush: Notify,

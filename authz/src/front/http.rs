@@ -6,13 +6,14 @@ use authz_core::request::RequestFault;
 use axum::{
     Router,
     extract::{Request, State},
-    http::{HeaderValue, StatusCode, Uri, header},
+    http::{HeaderValue, StatusCode, Uri, header, request::Parts},
     response::{IntoResponse, Response},
     routing::any,
 };
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use tokio_stream::{StreamExt, wrappers::ReceiverStream};
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use super::{
     listener::Listener,
@@ -86,21 +87,12 @@ fn router(gate: Arc<Gate>, profile: Profile) -> Router {
 
 /// One question of the proxy. Its body, if it has one, is the client's and is not read.
 async fn check(State(front): State<Front>, request: Request) -> Response {
-    let original = front.profile.original(call(&request));
-    let (raw, id) = match &original {
-        Ok(original) => {
-            let raw = original.raw();
-            let id = raw.id.to_owned();
-            (Ok(raw), id)
-        }
-        Err(fault) => {
-            front.complain(fault);
-            (Err(fault.clone()), String::new())
-        }
-    };
+    let ((parts, _), fresh) = (request.into_parts(), fresh_id());
+    let original = front.profile.original(call(&parts), &fresh).inspect_err(|fault| front.complain(fault));
+    let id = original.as_ref().map(|raw| raw.id).unwrap_or_default();
     // What the client's request says of traces is not believed, and the proxy's own word cannot be told from it.
-    let answer = front.gate.check(raw, |_| None).await;
-    into_response(front.profile.response(answer, &id))
+    let answer = front.gate.check(original, |_| None).await;
+    into_response(front.profile.response(answer, id))
 }
 
 /// A preflight that the proxy hands on. Nothing else is answered here: nobody learns a grant.
@@ -111,9 +103,8 @@ async fn preflight(State(front): State<Front>, request: Request) -> Response {
         return StatusCode::NOT_FOUND.into_response();
     };
     parts.uri = uri;
-    let original = Profile::handed_on(Call { method: &parts.method, uri: &parts.uri, headers: &parts.headers });
-    let raw = original.as_ref().map(|original| original.raw()).map_err(Clone::clone);
-    match front.gate.check(raw, |_| None).await {
+    let fresh = fresh_id();
+    match front.gate.check(Profile::handed_on(call(&parts), &fresh), |_| None).await {
         Answer::Reply(reply) => {
             // In full, as the client is to see it: Envoy's profile changes nothing.
             into_response(Profile::Envoy.response(Answer::Reply(reply), ""))
@@ -127,8 +118,13 @@ async fn elsewhere() -> Response {
     (StatusCode::FORBIDDEN, format!("ask at {CHECK}\n")).into_response()
 }
 
-fn call(request: &Request) -> Call<'_> {
-    Call { method: request.method(), uri: request.uri(), headers: request.headers() }
+/// Ids of requests through proxies that have none of their own, or pass the client's on.
+fn fresh_id() -> String {
+    Uuid::new_v4().to_string()
+}
+
+fn call(request: &Parts) -> Call<'_> {
+    Call { method: &request.method, uri: &request.uri, headers: &request.headers }
 }
 
 fn into_response(response: super::profile::Response) -> Response {

@@ -14,7 +14,6 @@ use authz_core::{
     request::{RawRequest, RequestFault},
 };
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
-use uuid::Uuid;
 
 use crate::answer::{Answer, Forward, Reply};
 
@@ -42,31 +41,6 @@ const ENVOY_REMOVES: &str = "x-envoy-auth-headers-to-remove";
 /// Headers of the proxy's own call, which are not the client's.
 const HOP_BY_HOP: [&str; 6] = ["connection", "content-length", "host", "keep-alive", "te", "transfer-encoding"];
 
-/// The original request, in parts that [`RawRequest`] borrows.
-#[derive(Debug)]
-pub struct Original {
-    id: String,
-    method: String,
-    host: String,
-    path: String,
-    headers: Vec<(String, Vec<u8>)>,
-    peer: Option<IpAddr>,
-}
-
-impl Original {
-    /// As the engine takes it.
-    pub fn raw(&self) -> RawRequest<'_> {
-        RawRequest {
-            id: &self.id,
-            method: &self.method,
-            host: &self.host,
-            path: &self.path,
-            headers: self.headers.iter().map(|(name, value)| (name.as_str(), value.as_slice())).collect(),
-            peer: self.peer,
-        }
-    }
-}
-
 /// The proxy's call.
 #[derive(Debug, Clone, Copy)]
 pub struct Call<'a> {
@@ -79,31 +53,28 @@ pub struct Call<'a> {
 }
 
 impl Profile {
-    /// The request that the proxy asks about.
+    /// The request that the proxy asks about; `fresh` is its id where the proxy gives none.
     ///
     /// # Errors
     /// [`RequestFault::Undescribed`] names what the proxy did not say, or said twice.
-    pub fn original(self, call: Call<'_>) -> Result<Original, RequestFault> {
+    pub fn original<'a>(self, call: Call<'a>, fresh: &'a str) -> Result<RawRequest<'a>, RequestFault> {
         let said = |name: &'static str| single(call.headers, name).ok_or(RequestFault::Undescribed(name));
         match self {
             Self::Nginx => {
                 let (host, path) = split(said("x-original-url")?).ok_or(RequestFault::Undescribed("x-original-url"))?;
                 let peer = parse_entry(said("x-real-ip")?);
+                let (id, method) = (said("x-request-id")?, said("x-original-method")?);
                 let own = ["x-original-method", "x-original-url", "x-real-ip", "x-request-id"];
-                let (id, method) = (said("x-request-id")?.to_owned(), said("x-original-method")?.to_owned());
-                Ok(Original { id, method, host, path, headers: lines(call.headers, &own, peer), peer })
+                Ok(RawRequest { id, method, host, path, headers: lines(call.headers, &own, peer), peer })
             }
             Self::Traefik | Self::Caddy => {
-                let own = ["x-forwarded-method", "x-forwarded-uri", "x-forwarded-host", "x-request-id"];
-                let (method, path) = (said("x-forwarded-method")?.to_owned(), said("x-forwarded-uri")?.to_owned());
-                let host = said("x-forwarded-host")?.to_owned();
+                let (method, path) = (said("x-forwarded-method")?, said("x-forwarded-uri")?);
+                let host = said("x-forwarded-host")?;
                 let peer = last_forwarded_for(call.headers);
-                Ok(Original { id: fresh_id(), method, host, path, headers: lines(call.headers, &own, peer), peer })
+                let own = ["x-forwarded-method", "x-forwarded-uri", "x-forwarded-host", "x-request-id"];
+                Ok(RawRequest { id: fresh, method, host, path, headers: lines(call.headers, &own, peer), peer })
             }
-            Self::Envoy => {
-                let (id, peer) = (said("x-request-id")?.to_owned(), parse_entry(said("x-docsgate-peer")?));
-                itself(call, id, peer)
-            }
+            Self::Envoy => itself(call, said("x-request-id")?, parse_entry(said("x-docsgate-peer")?)),
         }
     }
 
@@ -111,8 +82,8 @@ impl Profile {
     ///
     /// # Errors
     /// [`RequestFault::Undescribed`] when it has no host.
-    pub fn handed_on(call: Call<'_>) -> Result<Original, RequestFault> {
-        itself(call, fresh_id(), last_forwarded_for(call.headers))
+    pub fn handed_on<'a>(call: Call<'a>, fresh: &'a str) -> Result<RawRequest<'a>, RequestFault> {
+        itself(call, fresh, last_forwarded_for(call.headers))
     }
 
     /// The answer in the form that this proxy carries.
@@ -202,17 +173,11 @@ impl Response {
 }
 
 /// The request as it came.
-fn itself(call: Call<'_>, id: String, peer: Option<IpAddr>) -> Result<Original, RequestFault> {
-    let host = single(call.headers, "host").ok_or(RequestFault::Undescribed("host"))?.to_owned();
-    let path = call.uri.path_and_query().map_or("/", |target| target.as_str()).to_owned();
-    let method = call.method.as_str().to_owned();
-    let own = ["x-request-id", "x-docsgate-peer"];
-    Ok(Original { id, method, host, path, headers: lines(call.headers, &own, peer), peer })
-}
-
-/// Ids of requests through proxies that have none of their own, or pass the client's on.
-fn fresh_id() -> String {
-    Uuid::new_v4().to_string()
+fn itself<'a>(call: Call<'a>, id: &'a str, peer: Option<IpAddr>) -> Result<RawRequest<'a>, RequestFault> {
+    let host = single(call.headers, "host").ok_or(RequestFault::Undescribed("host"))?;
+    let path = call.uri.path_and_query().map_or("/", |target| target.as_str());
+    let headers = lines(call.headers, &["x-request-id", "x-docsgate-peer"], peer);
+    Ok(RawRequest { id, method: call.method.as_str(), host, path, headers, peer })
 }
 
 /// The one value of a header; `None` where it is missing, repeated, empty or not visible ASCII.
@@ -223,11 +188,9 @@ fn single<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 }
 
 /// `SCHEME://HOST/PATH?QUERY` by parts, both as they were sent. Nothing is decoded: the backend will see the same bytes.
-fn split(url: &str) -> Option<(String, String)> {
+fn split(url: &str) -> Option<(&str, &str)> {
     let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"))?;
-    let end = rest.find('/')?;
-    let (host, path) = rest.split_at_checked(end)?;
-    Some((host.to_owned(), path.to_owned()))
+    rest.split_at_checked(rest.find('/')?)
 }
 
 /// The address that the proxy itself wrote: the right-most entry of the last line.
@@ -238,19 +201,19 @@ fn last_forwarded_for(headers: &HeaderMap) -> Option<IpAddr> {
 
 /// The client's header lines: without those that the proxy made for its call and for this profile, and without the entry
 /// that it wrote into `X-Forwarded-For` for its `peer`.
-fn lines(headers: &HeaderMap, own: &[&str], peer: Option<IpAddr>) -> Vec<(String, Vec<u8>)> {
+fn lines<'a>(headers: &'a HeaderMap, own: &[&str], peer: Option<IpAddr>) -> Vec<(&'a str, &'a [u8])> {
     let is_own = |name: &str| own.contains(&name) || HOP_BY_HOP.contains(&name);
-    let mut lines: Vec<(String, Vec<u8>)> = headers
+    let mut lines: Vec<_> = headers
         .iter()
-        .filter(|(name, _)| !is_own(name.as_str()))
-        .map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec()))
+        .map(|(name, value)| (name.as_str(), value.as_bytes()))
+        .filter(|(name, _)| !is_own(name))
         .collect();
-    if let Some((_, line)) = lines.iter_mut().rev().find(|(name, _)| name == "x-forwarded-for") {
-        let start = line.iter().rposition(|byte| *byte == b',');
-        let last = line.get(start.map_or(0, |comma| comma + 1)..).unwrap_or_default();
-        let written = std::str::from_utf8(last).ok().and_then(parse_entry);
+    if let Some((_, line)) = lines.iter_mut().rev().find(|(name, _)| *name == "x-forwarded-for") {
+        let comma = line.iter().rposition(|byte| *byte == b',');
+        let (before, last) = line.split_at(comma.unwrap_or(0));
+        let written = std::str::from_utf8(last).ok().and_then(|entry| parse_entry(entry.trim_start_matches(',')));
         if written.is_some() && written == peer.map(|peer| peer.to_canonical()) {
-            line.truncate(start.unwrap_or(0));
+            *line = before;
         }
     }
     lines

@@ -24,11 +24,11 @@ use tokio_stream::wrappers::ReceiverStream;
 const HANDSHAKE: Duration = Duration::from_secs(5);
 /// Handshakes under way at once; Envoy keeps its connections.
 const MAX_HANDSHAKES: usize = 64;
-/// An accepted connection. tonic (`tls-connect-info`) and axum take it as it is.
-pub type TlsConnection = TlsStream<TcpStream>;
-
 /// How often the files are looked at.
 const EVERY: Duration = Duration::from_secs(2);
+
+/// An accepted connection. tonic (`tls-connect-info`) and axum take it as it is.
+pub type TlsConnection = TlsStream<TcpStream>;
 
 /// The files of one TLS listener.
 #[derive(Debug, Clone)]

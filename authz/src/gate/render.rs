@@ -47,16 +47,13 @@ impl<'a> Context<'a> {
         policy: &'a Snapshot,
         now: Timestamp,
     ) -> Self {
-        let raw_id = raw.map_or("", |raw| raw.id);
-        let safe = raw_id.len() <= 128 && raw_id.bytes().all(|b| b.is_ascii_graphic());
+        let (host, method, path, id) = raw.map(|raw| (raw.host, raw.method, raw.path, raw.id)).unwrap_or_default();
+        let safe = id.len() <= 128 && id.bytes().all(|b| b.is_ascii_graphic());
+        let id = view.map_or(if safe { id } else { "" }, |view| &view.id);
         Self {
-            id: view.map_or(if safe { raw_id } else { "" }, |view| &view.id),
+            id,
             policy,
-            binding: raw.map_or(Binding { host: "", method: "", path: "" }, |raw| Binding {
-                host: raw.host,
-                method: raw.method,
-                path: raw.path,
-            }),
+            binding: Binding { host, method, path, request_id: id },
             grpc: view.is_some_and(RequestView::is_grpc),
             now,
         }
@@ -121,7 +118,7 @@ impl Renderer {
     ) -> Result<Answer, Undecided> {
         let corpora: Vec<String> = allow.corpora().iter().map(ToString::to_string).collect();
         let best = corpora.first().cloned();
-        let grant = Grant { request_id: request.id, corpora, subject: subject.map(str::to_owned) };
+        let grant = Grant { corpora, subject: subject.map(str::to_owned) };
         let grant = docsgate_grant::mint(&self.grant_keys, request.binding, grant, request.now.seconds())
             .map_err(|_| Undecided::Grant)?;
         let mut set = Vec::with_capacity(3);

@@ -14,7 +14,7 @@ use crate::{
     grant_guard::Admitted,
     problem::Problem,
     retrieval::{self, MAX_LIMIT, MAX_OFFSET, Provenance, SearchParameters},
-    search::{Correction, Hit},
+    search::{Correction, Hit, SearchResults},
 };
 
 /// A hit as clients see it.
@@ -31,14 +31,32 @@ pub struct HitBody {
     section: Option<String>,
 }
 
+/// Results as clients see them.
 #[derive(Debug, Serialize)]
-struct Body {
+pub struct ResultsBody {
     hits: Vec<HitBody>,
     total: usize,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     corrections: Vec<Correction>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     truncated: bool,
+}
+
+impl From<SearchResults> for ResultsBody {
+    fn from(results: SearchResults) -> Self {
+        Self {
+            hits: results.hits.into_iter().map(HitBody::from).collect(),
+            total: results.total,
+            corrections: results.corrections,
+            truncated: results.truncated,
+        }
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct Body {
+    #[serde(flatten)]
+    results: ResultsBody,
     #[serde(flatten)]
     provenance: Provenance,
 }
@@ -74,13 +92,7 @@ pub async fn search(
 async fn respond(app: &App, admitted: &Admitted, headers: &HeaderMap, query: &str) -> Result<Response, Problem> {
     check_accept(headers)?;
     let (results, provenance) = retrieval::search(app, admitted, parse(query)?).await?;
-    let body = Body {
-        total: results.total,
-        corrections: results.corrections,
-        truncated: results.truncated,
-        hits: results.hits.into_iter().map(HitBody::from).collect(),
-        provenance,
-    };
+    let body = Body { results: results.into(), provenance };
     let mut response = json(&body);
     response.extensions_mut().insert(body.provenance);
     Ok(response)

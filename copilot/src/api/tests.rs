@@ -16,8 +16,8 @@ const HOST: &str = "docs.example.org";
 fn granted(method: &str, path: &str, corpora: &[&str], body: &str) -> HttpRequest<Body> {
     let keys = Keys::parse(KEY).unwrap();
     let corpora = corpora.iter().map(|name| (*name).to_owned()).collect();
-    let binding = Binding { host: HOST, method, path };
-    let grant = Grant { request_id: "rid", corpora, subject: Some("m-1".to_owned()) };
+    let binding = Binding { host: HOST, method, path, request_id: "rid" };
+    let grant = Grant { corpora, subject: Some("m-1".to_owned()) };
     let grant = mint(&keys, binding, grant, now()).unwrap();
     request(method, path, body).header("x-docsgate-grant", grant).body(Body::from(body.to_owned())).unwrap()
 }
@@ -130,6 +130,14 @@ async fn without_a_grant_for_this_request_nothing_is_served() {
     let mut other = granted("GET", path, &["public"], "");
     *other.uri_mut() = "/api/docs-search?q=other".parse().unwrap();
     assert_eq!(send(&app, other).await.0, 403);
+    for ids in [&["other"][..], &[], &["rid", "rid"]] {
+        let mut moved = granted("GET", path, &["public"], "");
+        moved.headers_mut().remove("x-request-id");
+        for id in ids {
+            moved.headers_mut().append("x-request-id", HeaderValue::from_static(id));
+        }
+        assert_eq!(send(&app, moved).await.0, 403, "{ids:?}");
+    }
     let mut claimed = request("GET", path, "").header("x-docsgate-corpus", "member").body(Body::empty()).unwrap();
     claimed.headers_mut().insert("x-docsgate-grant", HeaderValue::from_static("e30.e30.x"));
     assert_eq!(send(&app, claimed).await.0, 403);

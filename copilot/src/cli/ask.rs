@@ -9,14 +9,14 @@ use std::{
 };
 
 use anyhow::Context as _;
-use clap::{Args, ValueEnum};
+use clap::Args;
 use serde::Serialize;
 
-use super::{Failure, index::verify_key, values::probability};
+use super::{Failure, Output, index::verify_key, values::probability};
 use crate::{
     answer::{self, Answer, AnswerBlock, AnswerKind, Kind, confidence::THRESHOLD},
-    api::search::HitBody,
-    corpus::artifact::{self, Expected},
+    api::search::ResultsBody,
+    corpus::{artifact::Expected, files},
     index::reader::LoadedIndex,
     retrieval::{MAX_LIMIT, SearchParameters},
     search::{self, Correction, MAX_QUERY_BYTES, Request, SearchResults},
@@ -56,15 +56,6 @@ pub struct SearchArgs {
     limit: u16,
 }
 
-/// Form of the result.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Output {
-    /// For reading.
-    Text,
-    /// As the server's API has it.
-    Json,
-}
-
 /// Answers a question. Exit code 1 when the documents do not.
 ///
 /// # Errors
@@ -90,19 +81,8 @@ pub fn search(args: &SearchArgs) -> Result<ExitCode, Failure> {
     let results = search::search(&indexes, &request, &search::Settings::default()).context("searching")?;
     let found = results.total;
     let text = hits(&results);
-    let bodies: Vec<HitBody> = results.hits.into_iter().map(HitBody::from).collect();
-    let body = Body { hits: bodies, total: found, corrections: results.corrections };
-    args.asked.print(&body, text)?;
+    args.asked.print(&ResultsBody::from(results), text)?;
     Ok(if found == 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
-}
-
-/// Hits as the server's API has them.
-#[derive(Debug, Serialize)]
-struct Body {
-    hits: Vec<HitBody>,
-    total: usize,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    corrections: Vec<Correction>,
 }
 
 impl Asked {
@@ -116,16 +96,7 @@ impl Asked {
             return Err(Failure::Usage(format!("the question is longer than {MAX_QUERY_BYTES} bytes")));
         }
         let key = verify_key(self.verify_key.as_deref())?;
-        let scratch = tempfile::tempdir().context("a temporary folder")?;
-        let open = |file: &String| -> anyhow::Result<Arc<LoadedIndex>> {
-            let expected = Expected { key: key.as_ref(), ..Expected::default() };
-            let unpacked = artifact::open(file.as_ref(), scratch.path(), expected).with_context(|| file.clone())?;
-            let manifest = unpacked.manifest;
-            // The files stay mapped after the folder is gone.
-            let index = LoadedIndex::open(&unpacked.dir, &manifest.corpus, &manifest.version());
-            Ok(Arc::new(index.with_context(|| file.clone())?))
-        };
-        Ok((files.iter().map(open).collect::<anyhow::Result<_>>()?, text))
+        Ok((files::open(files, Expected { key: key.as_ref(), ..Expected::default() })?, text))
     }
 
     /// `text` is told whether links can be clicked.

@@ -10,11 +10,10 @@ use std::{
 };
 
 use anyhow::Context as _;
-use clap::ValueEnum;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::json;
 
-use super::Failure;
+use super::{Failure, Output};
 use crate::{
     eval::{
         self, Run,
@@ -24,15 +23,6 @@ use crate::{
     index::language::Language,
     search::{Settings, Tuning},
 };
-
-/// Form of the result.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Output {
-    /// For reading.
-    Text,
-    /// For `--baseline` and other programs.
-    Json,
-}
 
 #[derive(Debug, clap::Subcommand)]
 enum What {

@@ -5,7 +5,7 @@ use std::io::Write as _;
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
 
-use super::Failure;
+use super::{Failure, Output};
 use crate::unanswered::{self, Row};
 
 /// `copilot report …`
@@ -33,15 +33,6 @@ struct UnansweredArgs {
     /// How to print them.
     #[arg(long, value_enum, default_value_t = Output::Text)]
     output: Output,
-}
-
-/// How a report is printed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum Output {
-    /// For people.
-    Text,
-    /// For programs.
-    Json,
 }
 
 /// Asks the servers and prints.

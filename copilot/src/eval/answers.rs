@@ -7,7 +7,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     answer::{self, Answer, AnswerKind, confidence::Features},
-    corpus::artifact::{self, Expected},
     index::reader::LoadedIndex,
     search::{self, Request},
 };
@@ -119,24 +118,6 @@ pub fn load(file: &Path) -> anyhow::Result<Vec<Question>> {
         bail!("{} holds no question", file.display());
     }
     Ok(questions)
-}
-
-/// Opens artifacts as one list of indexes, best first.
-///
-/// # Errors
-/// When one cannot be opened.
-pub fn open(files: &[impl AsRef<Path>]) -> anyhow::Result<Vec<Arc<LoadedIndex>>> {
-    let scratch = tempfile::tempdir()?;
-    let open = |file: &Path| -> anyhow::Result<Arc<LoadedIndex>> {
-        let unpacked =
-            artifact::open(file, scratch.path(), Expected::default()).with_context(|| file.display().to_string())?;
-        let manifest = unpacked.manifest;
-        // The files stay mapped after the folder is gone.
-        let index = LoadedIndex::open(&unpacked.dir, &manifest.corpus, &manifest.version())
-            .with_context(|| file.display().to_string())?;
-        Ok(Arc::new(index))
-    };
-    files.iter().map(|file| open(file.as_ref())).collect()
 }
 
 /// Asks every question as a reader would.

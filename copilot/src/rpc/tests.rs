@@ -11,11 +11,12 @@ use crate::{
 fn granted<T>(message: T, address: &str, method: &str, corpora: &[&str]) -> Request<T> {
     let keys = Keys::parse(KEY).unwrap();
     let path = format!("/docsgate.copilot.v1.Retrieval/{method}");
-    let binding = Binding { host: address, method: "POST", path: &path };
+    let binding = Binding { host: address, method: "POST", path: &path, request_id: "rid" };
     let corpora = corpora.iter().map(|name| (*name).to_owned()).collect();
-    let grant = mint(&keys, binding, Grant { request_id: "rid", corpora, subject: None }, now()).unwrap();
+    let grant = mint(&keys, binding, Grant { corpora, subject: None }, now()).unwrap();
     let mut request = Request::new(message);
     request.metadata_mut().insert("x-docsgate-grant", MetadataValue::try_from(grant).unwrap());
+    request.metadata_mut().insert("x-request-id", MetadataValue::from_static("rid"));
     request
 }
 

@@ -10,13 +10,14 @@ use std::{
 use anyhow::Context as _;
 use serde_json::json;
 
-use super::{Output, changed};
+use super::changed;
 use crate::{
     answer::{
         Choice, Settings,
         confidence::{NAMES, THRESHOLD},
     },
-    cli::{Failure, values::probability},
+    cli::{Failure, Output, values::probability},
+    corpus::{artifact::Expected, files},
     eval::{
         answers::{self, Outcome, QuestionKind, Row, Share},
         fit::{self, Example},
@@ -93,7 +94,7 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     let tuning: Tuning = changed(&Tuning::default(), &args.changes, "--set")?;
     let choice: Choice = changed(&Choice::default(), &args.choices, "--choose")?;
     let ranking = search::Settings { tuning, ..search::Settings::default() };
-    let indexes = answers::open(&args.indexes)?;
+    let indexes = files::open(&args.indexes, Expected::default())?;
     let settings = Settings { choice, confidence: args.confidence };
     let mut outcomes = Vec::new();
     for set in &args.sets {
