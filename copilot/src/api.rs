@@ -3,6 +3,7 @@
 pub mod admin;
 pub mod chat;
 pub mod events;
+pub mod generated;
 pub mod json;
 pub mod search;
 

@@ -11,6 +11,7 @@ use crate::{
     answer,
     capacity::{SearchMemory, Streams},
     corpus::live::LiveIndexes,
+    generate::Generator,
     grant_guard::{Granted, Guard},
     index::reader::LoadedIndex,
     metrics::Metrics,
@@ -34,6 +35,8 @@ pub struct Shared {
     pub ranking: search::Settings,
     /// How questions are answered.
     pub answering: answer::Settings,
+    /// Who writes answers, where the operator brought a model.
+    pub generator: Option<Generator>,
     /// Counters and durations.
     pub metrics: Metrics,
     /// What the documents did not answer.

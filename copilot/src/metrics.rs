@@ -80,6 +80,11 @@ struct Answered {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Outcome {
+    outcome: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Refusal {
     corpus: String,
     reason: &'static str,
@@ -98,6 +103,13 @@ pub struct Metrics {
     terms: Histogram,
     truncated: Counter,
     answers: Family<Answered, Counter>,
+    generations: Family<Outcome, Counter>,
+    generation: Histogram,
+    first_token: Histogram,
+    tokens: Counter,
+    left_out: Counter,
+    unknown_citations: Counter,
+    rewritings: Family<Outcome, Counter>,
     refusals: Family<Refusal, Counter>,
     switches: Family<Corpus, Counter>,
     index: Family<Version, Gauge>,
@@ -125,6 +137,13 @@ impl Default for Metrics {
             terms: Histogram::new(WORK),
             truncated: Counter::default(),
             answers: Family::default(),
+            generations: Family::default(),
+            generation: Histogram::new(SECONDS),
+            first_token: Histogram::new(SECONDS),
+            tokens: Counter::default(),
+            left_out: Counter::default(),
+            unknown_citations: Counter::default(),
+            rewritings: Family::default(),
             refusals: Family::default(),
             switches: Family::default(),
             index: Family::default(),
@@ -152,6 +171,22 @@ impl Metrics {
         let help = "Searches and questions that were not searched for whole";
         r.register("searches_truncated", help, self.truncated.clone());
         r.register("answers", "Answers by whether the documents carried them", self.answers.clone());
+        let help =
+            "Questions put to the model by outcome: model, left (the reader), or why the extractive answer was given";
+        r.register("generations", help, self.generations.clone());
+        // What counts from 0 has a rate from the first answer on.
+        drop(self.generations.get_or_create(&Outcome { outcome: "model" }));
+        drop(self.rewritings.get_or_create(&Outcome { outcome: "model" }));
+        let help = "Time from a question to the end of its generated answer, or to what stands in its place";
+        r.register("generation_seconds", help, self.generation.clone());
+        r.register("generation_first_token_seconds", "Time to the model's first token", self.first_token.clone());
+        r.register("generation_tokens", "Tokens of finished answers, prompts included", self.tokens.clone());
+        let help = "Sentences and blocks of code that no passage carried and that were left out";
+        r.register("generation_left_out", help, self.left_out.clone());
+        let help = "Citations of passages that there are not";
+        r.register("generation_unknown_citations", help, self.unknown_citations.clone());
+        let help = "Follow-ups rewritten by the model, by outcome; all but model were read without it";
+        r.register("rewritings", help, self.rewritings.clone());
         r.register("artifact_refusals", "Artifacts not taken into service", self.refusals.clone());
         r.register("index_switches", "Indexes taken into service", self.switches.clone());
         r.register("index_info", "Version of the index in service", self.index.clone());
@@ -204,6 +239,33 @@ impl Metrics {
     pub fn answered(&self, corpus: &str, grounded: bool) {
         let grounded = if grounded { "true" } else { "false" };
         self.answers.get_or_create(&Answered { corpus: corpus.to_owned(), grounded }).inc();
+    }
+
+    /// A question that was put to the model, by how it went.
+    pub fn generated(&self, outcome: &'static str, elapsed: Duration) {
+        self.generations.get_or_create(&Outcome { outcome }).inc();
+        self.generation.observe(elapsed.as_secs_f64());
+    }
+
+    /// The model's first token.
+    pub fn first_token(&self, elapsed: Duration) {
+        self.first_token.observe(elapsed.as_secs_f64());
+    }
+
+    /// Tokens of an answer or rewriting, its prompt included.
+    pub fn generation_tokens(&self, tokens: u64) {
+        self.tokens.inc_by(tokens);
+    }
+
+    /// What was left out of a generated answer.
+    pub fn left_out(&self, units: usize, unknown_citations: usize) {
+        self.left_out.inc_by(units as u64);
+        self.unknown_citations.inc_by(unknown_citations as u64);
+    }
+
+    /// A follow-up that the model was asked to rewrite.
+    pub fn rewritten(&self, outcome: &'static str) {
+        self.rewritings.get_or_create(&Outcome { outcome }).inc();
     }
 
     /// An artifact that was not taken, with the name of the reason.

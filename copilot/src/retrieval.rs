@@ -8,10 +8,15 @@ use crate::{
     answer::{self, Answer, AnswerKind},
     app::App,
     clock::now,
+    conversation::{self, Turn},
+    generate::{Generation, Generator},
     grant_guard::{Admitted, RequestId},
-    index::{reader::LoadedIndex, reader::OpenFault, tokenizer},
+    index::{
+        language::Language,
+        reader::{LoadedIndex, OpenFault},
+    },
     problem::Problem,
-    search::{self, MAX_QUERY_BYTES, Request, SearchResults, query},
+    search::{self, Hit, MAX_QUERY_BYTES, Request, SearchResults},
     unanswered::Kind,
 };
 
@@ -25,10 +30,6 @@ pub const MAX_LIMIT: usize = 50;
 pub const MAX_OFFSET: usize = 1000;
 /// Most hits of one page of the site, unless the client says otherwise.
 const DEFAULT_PER_PAGE: usize = 3;
-/// Earlier turns that are read.
-const MAX_TURNS: usize = 50;
-/// A question with fewer words of content leans on the one before.
-const STANDS_ALONE: usize = 2;
 
 /// What every answer says about where it comes from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -149,16 +150,13 @@ pub struct Question {
     pub stream: Option<bool>,
 }
 
-/// An earlier turn of the conversation.
-#[derive(Debug, Clone, Deserialize)]
-pub struct Turn {
-    /// `user` or `assistant`.
-    pub role: String,
-    /// Its text.
-    pub content: String,
-}
-
 impl Question {
+    /// Earlier turns, oldest first.
+    #[must_use]
+    pub fn earlier(&self) -> &[Turn] {
+        self.history.as_deref().unwrap_or_default()
+    }
+
     /// The same bounds for every interface.
     ///
     /// # Errors
@@ -170,29 +168,7 @@ impl Question {
         if self.question.len() > MAX_QUERY_BYTES {
             return Err(Problem::bad_request(format!("The question is longer than {MAX_QUERY_BYTES} bytes.")));
         }
-        if self.history.as_ref().is_some_and(|history| history.len() > MAX_TURNS) {
-            return Err(Problem::bad_request(format!("The history has more than {MAX_TURNS} turns.")));
-        }
-        Ok(())
-    }
-
-    /// The question with what it leans on: "and for members?" is searched together with the question before it.
-    fn in_context(&self) -> String {
-        let words = |text: &str| {
-            let tokens = tokenizer::tokenize(text);
-            tokens.words.iter().filter(|word| !query::is_function_word(&word.text)).count()
-        };
-        let before = self.history.iter().flatten().rev().find(|turn| turn.role == "user");
-        match before {
-            Some(turn) if words(&self.question) <= STANDS_ALONE => {
-                let mut end = turn.content.len().min(MAX_QUERY_BYTES / 2);
-                while !turn.content.is_char_boundary(end) {
-                    end -= 1;
-                }
-                format!("{} {}", self.question, &turn.content[..end])
-            }
-            _ => self.question.clone(),
-        }
+        conversation::check(self.earlier())
     }
 }
 
@@ -202,6 +178,12 @@ pub struct AnswerBody {
     /// The answer.
     #[serde(flatten)]
     pub answer: Answer,
+    /// The question as it was read after the earlier ones, where it leans on them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub read_as: Option<String>,
+    /// Who wrote it, where there is a model.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub generation: Option<Generation>,
     /// Not all of the question was searched for: the work would have been too much.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub truncated: bool,
@@ -210,13 +192,47 @@ pub struct AnswerBody {
     pub provenance: Provenance,
 }
 
+/// An extractive answer, with what a model needs to write another.
+#[derive(Debug, Clone)]
+pub struct Found {
+    /// The answer.
+    pub body: AnswerBody,
+    /// The question as it was read.
+    pub question: String,
+    /// Sections that may be used, the best first; none where there is no answer.
+    pub sources: Vec<Hit>,
+    /// Language of the documents.
+    pub language: Language,
+}
+
 /// Answers from what the grant opens.
 ///
 /// # Errors
 /// What the client is told when there can be no answer.
 pub async fn answer(app: &App, admitted: &Admitted, question: &Question) -> Result<AnswerBody, Problem> {
-    let text = question.in_context();
+    Ok(find(app, admitted, question, None).await?.body)
+}
+
+/// Answers from what the grant opens; `generator` may put a follow-up in words of its own.
+///
+/// # Errors
+/// What the client is told when there can be no answer.
+pub async fn find(
+    app: &App,
+    admitted: &Admitted,
+    question: &Question,
+    generator: Option<&Generator>,
+) -> Result<Found, Problem> {
     let indexes = app.indexes(&admitted.granted)?;
+    let language = indexes.first().map(|index| index.lexicon.language).unwrap_or_default();
+    let mut text = conversation::in_context(&question.question, question.earlier());
+    if let Some(generator) = generator.filter(|_| text != question.question) {
+        let caller = admitted.granted.subject.as_deref();
+        let rewritten = generator.rewrite(&question.question, question.earlier(), caller, &app.metrics).await;
+        text = rewritten.unwrap_or(text);
+    }
+    let asked = text.clone();
+    let read_as = Some(text.clone()).filter(|text| *text != question.question);
     let provenance = Provenance::of(&indexes, &admitted.id);
     let outcome = app
         .work(search::budget::memory(&indexes, &text), move |app| {
@@ -232,5 +248,7 @@ pub async fn answer(app: &App, admitted: &Admitted, question: &Question) -> Resu
     if outcome.answer.kind == AnswerKind::None {
         app.unanswered.note(&provenance.corpus, Kind::Chat, &question.question, now());
     }
-    Ok(AnswerBody { answer: outcome.answer, truncated: outcome.truncated, provenance })
+    let (answer, truncated) = (outcome.answer, outcome.truncated);
+    let body = AnswerBody { answer, read_as, generation: None, truncated, provenance };
+    Ok(Found { body, question: asked, sources: outcome.sources, language })
 }

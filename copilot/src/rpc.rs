@@ -15,11 +15,12 @@ use tonic::{Request, Response, Status, service::Routes};
 
 use crate::{
     app::App,
+    conversation::Turn,
     grant_guard::Admitted,
     interface::{Interface, admit, observe},
     metrics::Protocol,
     problem::Problem,
-    retrieval::{self, MAX_BODY_BYTES, Question, SearchParameters, Turn},
+    retrieval::{self, MAX_BODY_BYTES, Question, SearchParameters},
 };
 
 /// Largest message that is read.

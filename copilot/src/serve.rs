@@ -17,6 +17,7 @@ use crate::{
     app::{App, Shared},
     capacity::{SearchMemory, Streams},
     corpus::{artifact::VerifyKey, live::LiveIndexes, source::Source},
+    generate::{self, Generator},
     grant_guard::Guard,
     metrics::Metrics,
     rpc,
@@ -65,6 +66,8 @@ pub struct Settings {
     pub synonyms: Synonyms,
     /// Least probability with which a question is answered.
     pub confidence: f32,
+    /// The model that writes answers, when wanted.
+    pub generation: Option<generate::Settings>,
     /// Time between two polls of a source.
     pub poll: Duration,
     /// Streams of one member at a time.
@@ -116,11 +119,13 @@ fn build(settings: Settings) -> anyhow::Result<App> {
         tracing::warn!("serving unsigned artifacts: whoever can write to a source decides what readers are told");
     }
     let traces = Traces::from_environment("copilot", revision::version()).map_err(anyhow::Error::msg)?;
+    let generator = settings.generation.map(Generator::new).transpose().map_err(anyhow::Error::msg)?;
     Ok(App::new(Shared {
         live: LiveIndexes::new(settings.corpora.iter().map(|source| source.corpus.clone())),
         guard: settings.guard,
         ranking: search::Settings { synonyms: settings.synonyms, tuning: Tuning::default() },
         answering: answer::Settings { confidence: settings.confidence, ..answer::Settings::default() },
+        generator,
         metrics: Metrics::default(),
         traces,
         unanswered: Unanswered::new(settings.unanswered),

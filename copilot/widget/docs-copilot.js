@@ -149,7 +149,16 @@ class DocsCopilot extends HTMLElement {
       if (!response.ok) return await this.#refused(response);
       for await (const [name, data] of events(response)) {
         if (name === "citation") this.#cite(data);
-        if (name === "delta") this.answer.textContent += data.text;
+        if (name === "citations") {
+          this.sources.replaceChildren();
+          data.citations.forEach((citation) => this.#cite(citation));
+        }
+        if (name === "delta" || name === "answer.delta") this.answer.textContent += data.text;
+        // What the model said so far does not count; the documents' own words follow.
+        if (name === "error") {
+          this.answer.textContent = "";
+          this.sources.replaceChildren();
+        }
         if (name === "done") this.#done(question, data);
       }
     } catch (error) {

@@ -68,6 +68,8 @@ impl Default for Settings {
 pub struct Outcome {
     /// The answer.
     pub answer: Answer,
+    /// Sections that it may quote, the best first; none where it is no answer.
+    pub sources: Vec<Hit>,
     /// What decided whether it is one.
     pub features: Features,
     /// What the search did.
@@ -88,7 +90,8 @@ pub fn answer(
 ) -> Result<Outcome, OpenFault> {
     let language = indexes.first().map(|index| index.lexicon.language).unwrap_or_default();
     let fixed = chat::fixed(language);
-    let outcome = |answer, features, work, truncated| Outcome { answer, features, work, truncated };
+    let outcome =
+        |answer, features, work, truncated| Outcome { answer, sources: Vec::new(), features, work, truncated };
     let plain = |answer| outcome(answer, Features::default(), Work::default(), false);
     if let Some((talk, own)) = chat::small_talk(question) {
         return Ok(plain(Answer::fixed(AnswerKind::Chat, chat::reply(talk, own.unwrap_or(language)), &[])));
@@ -131,7 +134,14 @@ pub fn answer(
             corrections: found.corrections,
         }
     };
-    Ok(outcome(answer, features, work, truncated))
+    let sources = if answer.kind == AnswerKind::Answer { by_worth(sources) } else { Vec::new() };
+    Ok(Outcome { sources, ..outcome(answer, features, work, truncated) })
+}
+
+/// The sections, the best first.
+fn by_worth(mut sources: Vec<Source>) -> Vec<Hit> {
+    sources.sort_by(|one, other| other.weight.total_cmp(&one.weight));
+    sources.into_iter().map(|source| source.hit).collect()
 }
 
 /// Says which words were searched in another form.

@@ -6,12 +6,13 @@ use axum::{
     Extension,
     body::{Body, Bytes},
     extract::{Request, State},
-    http::header,
+    http::{HeaderMap, header},
     response::Response,
 };
 
 use super::{
     events::events,
+    generated,
     json::{check_accept, json},
 };
 use crate::{
@@ -34,15 +35,32 @@ pub async fn chat(State(app): State<App>, Extension(admitted): Extension<Admitte
 
 async fn respond(app: &App, admitted: &Admitted, request: Request) -> Result<Response, Problem> {
     check_accept(request.headers())?;
+    let wants_events = wants_events(request.headers());
     let question = read(request).await?;
-    let permit = if question.stream == Some(true) { Some(app.streams.open(&admitted.granted)?) } else { None };
-    let body = retrieval::answer(app, admitted, &question).await?;
-    let mut response = match permit {
-        Some(permit) => events(&body, permit),
-        None => json(&body),
+    let streamed = question.stream.unwrap_or(wants_events);
+    let permit = if streamed { Some(app.streams.open(&admitted.granted)?) } else { None };
+    let found = retrieval::find(app, admitted, &question, app.generator.as_ref()).await?;
+    let provenance = found.body.provenance.clone();
+    let mut response = match (&app.generator, permit) {
+        (Some(_), Some(permit)) => generated::events(app, admitted, found, permit),
+        (Some(generator), None) => {
+            let caller = admitted.granted.subject.as_deref();
+            json(&generated::whole(app, generator, caller, found, &None).await)
+        }
+        (None, Some(permit)) => events(&found.body, permit),
+        (None, None) => json(&found.body),
     };
-    response.extensions_mut().insert(body.provenance);
+    response.extensions_mut().insert(provenance);
     Ok(response)
+}
+
+/// Whether a client that does not say it in the body asks for events: it takes these and no JSON.
+fn wants_events(headers: &HeaderMap) -> bool {
+    let ranges = || {
+        let values = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+        values.flat_map(|value| value.split(',')).map(|range| range.split(';').next().unwrap_or_default().trim())
+    };
+    ranges().any(|range| range == "text/event-stream") && ranges().all(|range| range == "text/event-stream")
 }
 
 async fn read(request: Request) -> Result<Question, Problem> {

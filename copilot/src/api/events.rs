@@ -29,13 +29,18 @@ pub fn events(body: &AnswerBody, permit: StreamPermit) -> Response {
         let _open = &permit;
         Ok::<_, Infallible>(event)
     }));
-    let mut response = Sse::new(stream).into_response();
+    response(Sse::new(stream).into_response())
+}
+
+/// With the headers that all streams have.
+pub(super) fn response(mut response: Response) -> Response {
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     // Tells nginx not to hold the events back.
     response.headers_mut().insert("x-accel-buffering", HeaderValue::from_static("no"));
     response
 }
 
-fn event(name: &str, data: &impl Serialize) -> Option<Event> {
+/// One event.
+pub(super) fn event(name: &str, data: &impl Serialize) -> Option<Event> {
     Event::default().event(name).json_data(data).ok()
 }

@@ -14,6 +14,7 @@ pub(crate) fn empty(names: &[&str], guard: Guard) -> App {
         guard,
         ranking: search::Settings::default(),
         answering: answer::Settings::default(),
+        generator: None,
         metrics: Metrics::default(),
         traces: Traces::default(),
         unanswered: Unanswered::new(10),

@@ -1,5 +1,7 @@
 //! `copilot serve`: settings, checked before anything is started.
 
+mod llm;
+
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
 use anyhow::Context as _;
@@ -74,6 +76,8 @@ pub struct Args {
     /// Least probability, from 0 to 1, with which a question is answered: higher says "not in the docs" more often.
     #[arg(long, env = "DOCSGATE_COPILOT_CONFIDENCE", default_value_t = THRESHOLD, value_parser = values::probability)]
     confidence: f32,
+    #[command(flatten)]
+    llm: llm::LlmArgs,
     /// Seconds between two polls of a source.
     #[arg(long, env = "DOCSGATE_COPILOT_POLL_SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     poll_seconds: u64,
@@ -119,6 +123,7 @@ fn settings(args: Args) -> Result<Settings, Failure> {
     let verify_key = verify_key(&args)?;
     let least = least(&args, &corpora)?;
     let synonyms = synonyms(&args)?;
+    let generation = args.llm.settings().map_err(Failure::Usage)?;
     Ok(Settings {
         listen: args.listen,
         admin_listen: args.admin_listen,
@@ -132,6 +137,7 @@ fn settings(args: Args) -> Result<Settings, Failure> {
         least,
         synonyms,
         confidence: args.confidence,
+        generation,
         poll: Duration::from_secs(args.poll_seconds),
         streams_per_caller: args.streams_per_caller,
         streams_anonymous: args.streams_anonymous,

@@ -1,6 +1,6 @@
 //! Forms of settings, on the command line and in the environment, each read in one way everywhere.
 
-use std::{collections::BTreeMap, fmt, path::PathBuf};
+use std::{collections::BTreeMap, fmt, path::PathBuf, time::Duration};
 
 /// A number from 0 to 1.
 ///
@@ -27,6 +27,24 @@ pub fn size(text: &str) -> Result<u64, String> {
     };
     let bytes = number.parse::<u64>().ok().and_then(|number| number.checked_mul(factor)).filter(|bytes| *bytes > 0);
     bytes.ok_or_else(|| "expected a size such as 512MiB or 4GiB".to_owned())
+}
+
+/// A wait such as `10s`, `500ms` or `2m`.
+///
+/// # Errors
+/// A sentence with what was expected.
+pub fn patience(text: &str) -> Result<Duration, String> {
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let millis: u64 = match unit {
+        "ms" => 1,
+        "s" => 1000,
+        "m" => 60_000,
+        _ => 0,
+    };
+    let wait = number.parse::<u64>().ok().and_then(|number| number.checked_mul(millis));
+    let wait = wait.filter(|millis| (1..=3_600_000).contains(millis)).map(Duration::from_millis);
+    wait.ok_or_else(|| "expected a time such as 10s or 500ms (ms, s or m, up to an hour)".to_owned())
 }
 
 /// A path, which an empty flag is not.
@@ -130,6 +148,8 @@ mod tests {
 
     #[test]
     fn sizes_have_units() {
+        assert_eq!((patience("2m"), patience("5ms")), (Ok(Duration::from_secs(120)), Ok(Duration::from_millis(5))));
+        assert!(["", "s", "10", "0s", "61m", "1h", "-1s"].iter().all(|wrong| patience(wrong).is_err()));
         assert_eq!((size("1KiB"), size("4GiB")), (Ok(1024), Ok(4 << 30)));
         assert!(path("").is_err() && size("0").is_err() && size("5 MB").is_err() && size("99999999999GiB").is_err());
     }

@@ -4,7 +4,7 @@ use std::{
     collections::BTreeSet,
     fs,
     path::Path,
-    process::{Child, Command, Stdio},
+    process::{Child, Command},
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
@@ -69,7 +69,7 @@ pub(crate) fn start_with(folder: &Path, source: &str, extra: &[&str], env: &[(&s
         .args(["--corpus", &format!("public={source}")])
         .args(extra)
         .envs(env.iter().map(|(name, value)| (*name, value.as_str())))
-        .stderr(Stdio::null())
+        .stderr(fs::File::create(folder.join("log")).unwrap())
         .spawn()
         .unwrap();
     let started = Instant::now();
