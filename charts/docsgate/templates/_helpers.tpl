@@ -101,6 +101,17 @@ topologySpreadConstraints:
 {{- include "docsgate.secretName" (dict "root" . "what" "migrations.databaseSecret" "existing" .Values.migrations.databaseSecret "field" "migrationsUrl" "key" "url" "required" true) -}}
 {{- end }}
 
+{{- define "docsgate.llmSecret" -}}
+{{- include "docsgate.secretName" (dict "root" . "what" "copilot.llm.keySecret" "existing" .Values.copilot.llm.keySecret "field" "llmKey" "key" "key" "required" false) -}}
+{{- end }}
+
+{{/* The port of the model's server: the one that is set, else that of its address. */}}
+{{- define "docsgate.llmPort" -}}
+{{- $url := .Values.copilot.llm.baseUrl | default "https://api.openai.com/v1" | urlParse -}}
+{{- $port := regexFind ":[0-9]+$" $url.host | trimPrefix ":" | default (ternary "443" "80" (eq $url.scheme "https")) -}}
+{{- dig "port" $port .Values.networkPolicy.egress.llm -}}
+{{- end }}
+
 {{/* The copilot container, beside Envoy on loopback or in a pod of its own. */}}
 {{- define "docsgate.copilot" -}}
 {{- $listen := ternary "0.0.0.0" "127.0.0.1" .Values.copilot.separate -}}
@@ -133,6 +144,23 @@ topologySpreadConstraints:
     {{- if .Values.copilot.allowUnsigned }}
     - {name: DOCSGATE_COPILOT_ALLOW_UNSIGNED, value: "true"}
     {{- end }}
+    {{- with .Values.copilot.llm }}
+    {{- if .model }}
+    - {name: DOCSGATE_COPILOT_LLM_MODEL, value: {{ .model | quote }}}
+    - {name: DOCSGATE_COPILOT_LLM_API, value: {{ .api }}}
+    {{- if .baseUrl }}
+    - {name: {{ ternary "OLLAMA_BASE_URL" "OPENAI_API_BASE_URL" (eq .api "ollama") }}, value: {{ .baseUrl | quote }}}
+    {{- end }}
+    {{- if include "docsgate.llmSecret" $ }}
+    - {name: OPENAI_API_KEY_FILE, value: /etc/docsgate/llm/key}
+    {{- end }}
+    - {name: DOCSGATE_COPILOT_LLM_MAX_TOKENS, value: {{ .maxTokens | int64 | quote }}}
+    - {name: DOCSGATE_COPILOT_LLM_TIMEOUT, value: {{ .timeout | quote }}}
+    - {name: DOCSGATE_COPILOT_LLM_TOKENS_PER_CALLER, value: {{ .tokensPerDay.caller | int64 | quote }}}
+    - {name: DOCSGATE_COPILOT_LLM_TOKENS_ANONYMOUS, value: {{ .tokensPerDay.anonymous | int64 | quote }}}
+    - {name: DOCSGATE_COPILOT_LLM_TOKENS_PER_SITE, value: {{ .tokensPerDay.site | int64 | quote }}}
+    {{- end }}
+    {{- end }}
     {{- include "docsgate.tracingEnv" . | indent 4 }}
     {{- with .Values.copilot.env }}
     {{- toYaml . | nindent 4 }}
@@ -158,6 +186,9 @@ topologySpreadConstraints:
     {{- if .Values.copilot.verifyKeySecret }}
     - {name: verify, mountPath: /etc/docsgate/verify, readOnly: true}
     {{- end }}
+    {{- if include "docsgate.llmSecret" . }}
+    - {name: llm, mountPath: /etc/docsgate/llm, readOnly: true}
+    {{- end }}
 {{- end }}
 
 {{/* Its volumes, without the grant keys, which the gate has as well. */}}
@@ -171,6 +202,10 @@ topologySpreadConstraints:
 {{- end }}
 {{- with .Values.copilot.verifyKeySecret }}
 - name: verify
+  secret: {secretName: {{ . }}}
+{{- end }}
+{{- with include "docsgate.llmSecret" . }}
+- name: llm
   secret: {secretName: {{ . }}}
 {{- end }}
 {{- end }}

@@ -146,6 +146,37 @@ fn network_policies_deny_first_and_open_ports_that_exist() {
     }
 }
 
+/// The way to the model's server: one port, to the peers that were named, from copilot's pods, and only where there is a model.
+#[test]
+fn a_model_opens_the_way_to_its_server_and_no_other() {
+    let egress = |release: &Release| -> Vec<Value> {
+        let all = Objects(release.objects());
+        let policy = all.kind("NetworkPolicy").filter(|policy| {
+            let own = all.selected(&policy["spec"]["podSelector"]["matchLabels"]);
+            let copilot = |pod: &&Value| containers(&pod["spec"]).any(|container| container["name"] == "copilot");
+            !policy["spec"]["egress"].is_null() && own.iter().any(copilot)
+        });
+        policy.flat_map(|policy| policy["spec"]["egress"].as_array().unwrap().clone()).collect()
+    };
+    let named = |name: &str| *TABLE.iter().find(|release| release.name == name).unwrap();
+    for (with, without, port, to) in [
+        ("model", "bare", 443, Value::Null),
+        (
+            "model-in-the-cluster",
+            "apart",
+            11434,
+            serde_json::json!([{"namespaceSelector": {"matchLabels": {"name": "models"}}}]),
+        ),
+        ("model-with-external-key", "bare", 8000, Value::Null),
+    ] {
+        let (with, without) = (egress(&named(with)), egress(&named(without)));
+        let new: Vec<&Value> = with.iter().filter(|rule| !without.contains(rule)).collect();
+        assert_eq!((new.len(), with.len()), (1, without.len() + 1), "{with:?}");
+        assert_eq!(new[0]["ports"], serde_json::json!([{"port": port, "protocol": "TCP"}]));
+        assert_eq!(new[0]["to"], to);
+    }
+}
+
 #[test]
 fn volumes_hold_what_is_read_from_them() {
     for (release, objects) in releases() {
