@@ -18,7 +18,7 @@ pub const MAX_HISTORY_BYTES: usize = 32 * 1024;
 const LOOKED_AT: usize = 4;
 /// Bytes of an earlier question that are looked at.
 const MAX_EARLIER_BYTES: usize = 512;
-/// Words of content that are carried from the earlier questions where nothing can be put in their place.
+/// Words of content that are added to a follow-up with the form of a question.
 const CARRIED: usize = 8;
 /// A follow-up has at most this many words of content; what has more brings its own.
 const SHORT: usize = 4;
@@ -187,6 +187,10 @@ fn join(earlier: &str, follow_up: &str) -> String {
     if let Some(joined) = replaced(&old, rest) {
         return joined + "?";
     }
+    // What has no form of a question of its own keeps that of the one before.
+    if !rest.first().is_some_and(|word| OPENINGS.contains(&word.folded.as_str())) {
+        return format!("{} {}?", text(&old), text(rest));
+    }
     let known = |word: &Word| rest.iter().any(|own| own.folded == word.folded);
     let carried = old.iter().filter(|word| word.content() && !known(word)).take(CARRIED);
     let carried: Vec<&str> = carried.map(|word| word.typed.as_str()).collect();
@@ -255,9 +259,9 @@ mod tests {
             (install, "What about RKE2?", "How do I install the gate on RKE2?"),
             (install, "and with Helm?", "How do I install the gate on DOKS with Helm?"),
             ("How do I rotate the grant key?", "and the issuer key?", "How do I rotate the issuer key?"),
-            ("Where are logs kept?", "for how long?", "for how long logs kept"),
+            ("Where are logs kept?", "for how long?", "Where are logs kept for how long?"),
             ("How do I change the policy?", "How do I roll it back?", "How do I roll it back change policy"),
-            ("How do I restore a database?", "backups?", "backups restore database"),
+            ("How do I restore a database?", "backups?", "How do I restore a database backups?"),
         ] {
             assert_eq!(read(follow_up, &[earlier]), expected);
         }

@@ -45,6 +45,8 @@ impl Pause {
                     *state = State { failures: 0, until: Some(now + PAUSE) };
                 }
             }
+            // It was not asked.
+            Err(Fault::Budget | Fault::Busy | Fault::Paused) => {}
             _ => state.failures = 0,
         }
     }
@@ -61,7 +63,10 @@ mod tests {
             pause.note(outcome, start);
         }
         assert!(!pause.is_on(start), "an answer in between ends the row");
-        (0..FAILURES).for_each(|_| pause.note(Err(Fault::Denied), start));
+        for fault in [Fault::Denied, Fault::Busy, Fault::Unreachable, Fault::Budget, Fault::Failed(503)] {
+            assert!(!pause.is_on(start));
+            pause.note(Err(fault), start);
+        }
         assert!(pause.is_on(start) && !pause.is_on(start + PAUSE));
         pause.note(Err(Fault::Limited(Some(30))), start);
         assert!(pause.is_on(start + Duration::from_secs(29)) && !pause.is_on(start + Duration::from_secs(30)));

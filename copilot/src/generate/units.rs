@@ -364,7 +364,7 @@ mod tests {
             ("Run: [1]\n```sh\nx --y\n```\nThen [2].", &["Run: [1]", "¶{sh|x --y} []", "¶Then. [2]"]),
             ("# Title\n\n**Bold** says [1].", &["Title []", "¶**Bold** says. [1]"]),
             ("[1] says so. 再起動。次に [2]。", &["says so. [1]", "再起動。 []", "次に。 [2]"]),
-            ("---\n\n[1]\n\nX y z [7]", &["¶X y z [1, 7]"]),
+            ("---\n\n[1]\n\nX y z [7]", &["¶X y z [7]"]),
             ("3 replicas run [1]. 10. ", &["3 replicas run. [1]", "10. []"]),
         ] {
             assert_eq!(shown(text), expected, "{text}");
