@@ -169,9 +169,13 @@ fn a_model_opens_the_way_to_its_server_and_no_other() {
         ),
         ("model-with-external-key", "bare", 8000, Value::Null),
     ] {
-        let (with, without) = (egress(&named(with)), egress(&named(without)));
-        let new: Vec<&Value> = with.iter().filter(|rule| !without.contains(rule)).collect();
-        assert_eq!((new.len(), with.len()), (1, without.len() + 1), "{with:?}");
+        // One rule more than without, also where another one says the same.
+        let mut new = egress(&named(with));
+        for rule in egress(&named(without)) {
+            let place = new.iter().position(|other| *other == rule).expect("a way out is missing");
+            new.remove(place);
+        }
+        assert_eq!(new.len(), 1, "{new:?}");
         assert_eq!(new[0]["ports"], serde_json::json!([{"port": port, "protocol": "TCP"}]));
         assert_eq!(new[0]["to"], to);
     }
