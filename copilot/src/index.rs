@@ -9,6 +9,7 @@ pub mod html;
 pub mod language;
 pub mod lexicon;
 pub mod markdown;
+pub mod meaning;
 pub mod mkdocs;
 pub mod page;
 pub mod reader;

@@ -5,6 +5,7 @@ pub mod correct;
 pub mod evidence;
 pub mod expand;
 pub mod intent;
+mod meaning;
 mod order;
 pub mod plan;
 mod prior;
@@ -16,6 +17,7 @@ pub mod settings;
 pub mod snippet;
 pub mod synonyms;
 pub mod term;
+mod thesaurus;
 pub mod tuning;
 
 use std::{collections::HashMap, sync::Arc};

@@ -16,6 +16,7 @@ use tantivy::{
 use super::{
     chunk::Chunk,
     lexicon::Lexicon,
+    meaning::{Meaning, MeaningFault},
     schema::{self, Fields, LEXICON_FILE, SEARCHED, Searched},
     tokenizer,
     traits::Traits,
@@ -36,6 +37,9 @@ pub enum OpenFault {
     /// The lexicon or a record is not what the writer writes.
     #[error("a file of the index is damaged: {0}")]
     Json(#[from] serde_json::Error),
+    /// The latent semantics are not what the writer writes.
+    #[error("the index cannot be read: {0}")]
+    Meaning(#[from] MeaningFault),
     /// Written by another version.
     #[error("the index has {what} version {found}, this program reads version {expected}: build the index again")]
     Version {
@@ -67,6 +71,8 @@ pub struct LoadedIndex {
     pub traits: Vec<Traits>,
     /// Section of each document, index in the lexicon's list.
     pub sections: Vec<u32>,
+    /// What lies near what in the corpus.
+    pub meaning: Meaning,
     fields: Fields,
     searcher: Searcher,
     inverted: [Arc<InvertedIndexReader>; SEARCHED],
@@ -112,6 +118,7 @@ impl LoadedIndex {
         if norms.iter().any(|norms: &FieldNormReader| norms.num_docs() != count) {
             return Err(OpenFault::Foreign);
         }
+        let meaning = Meaning::open(dir, count as usize)?;
         let page = segment.fast_fields().u64("page")?;
         let section = segment.fast_fields().u64("section")?;
         let traits = segment.fast_fields().u64("traits")?;
@@ -126,6 +133,7 @@ impl LoadedIndex {
             traits: (0..count).map(|doc| Traits::from_bits(traits.first(doc).unwrap_or(0))).collect(),
             sections: (0..count).map(|doc| narrow(section.first(doc))).collect(),
             boosts,
+            meaning,
             lexicon,
             fields,
             inverted,

@@ -3,7 +3,7 @@
 use tantivy::schema::{FAST, Field, INDEXED, IndexRecordOption, STORED, Schema, TextFieldIndexing, TextOptions};
 
 /// Raised with every change of the fields or of what is written to them: a reader refuses any other.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// Name of the file beside tantivy's that holds [`crate::index::lexicon::Lexicon`].
 pub const LEXICON_FILE: &str = "lexicon.json";

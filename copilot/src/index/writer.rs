@@ -13,6 +13,7 @@ use super::{
     chunk::Chunk,
     language::Language,
     lexicon::Lexicon,
+    meaning::{self, MEANING_FILE},
     schema::{self, LEXICON_FILE, SEARCHED, Searched},
     tokenizer::{self, Tokens, Word},
     traits::Traits,
@@ -89,6 +90,7 @@ pub fn write(dir: &Path, chunks: &[Chunk], language: Language) -> Result<WriterS
     }
     writer.finalize()?;
     fs::write(dir.join(LEXICON_FILE), serde_json::to_vec_pretty(&lexicon)?)?;
+    fs::write(dir.join(MEANING_FILE), meaning::learn(chunks, language).to_bytes())?;
     name_after_content(dir)?;
     let mut bytes = 0;
     for entry in fs::read_dir(dir)? {

@@ -109,14 +109,15 @@ impl Budget {
     }
 }
 
-/// Bytes for each document, whatever is searched: two scores, its place in two rankings, the scores of its page.
-const FOR_A_DOCUMENT: u64 = 80;
+/// Bytes for each document, whatever is searched: two scores, its place in three rankings, the scores of its page, its likeness
+/// to the question twice, and what that adds.
+const FOR_A_DOCUMENT: u64 = 120;
 /// Bytes of a posting that is kept, and of one that is being read into a growing list.
 const FOR_A_POSTING: (u64, u64) = (8, 16);
 /// Fields that one term is looked up in.
 const FIELDS: u64 = 5;
-/// Synonyms and words of the first results, at most.
-const EXPANSIONS: u64 = 42;
+/// Synonyms, words for the same thing and words of the first results, at most.
+const EXPANSIONS: u64 = 106;
 /// What every search takes: sections that are shown, and the thread.
 const FOR_A_SEARCH: u64 = 1 << 20;
 

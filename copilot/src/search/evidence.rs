@@ -75,7 +75,7 @@ impl Evidence {
         Self {
             covered: share(covered),
             covered_by_three: share(by_three),
-            strength: if attainable > 0.0 { (best.score / attainable).min(1.0) } else { 0.0 },
+            strength: if attainable > 0.0 { ((best.score - best.meaning) / attainable).clamp(0.0, 1.0) } else { 0.0 },
             known: share(known),
             margin: if best.score > 0.0 { 1.0 - fifth / best.score } else { 0.0 },
             rarest: if rarest_held { 1.0 } else { 0.0 },

@@ -100,6 +100,27 @@ fn postings_of(scope: &Scope<'_>, term: &QueryTerm, budget: &mut Budget) -> io::
     Ok(count)
 }
 
+/// As many of these terms as have no more than `most` postings together, the rarest first. Nobody asked for the others, so that
+/// leaving them out cuts nothing short.
+#[must_use]
+pub fn affordable(terms: Vec<(QueryTerm, u64)>, most: u64) -> Vec<(QueryTerm, u64)> {
+    let mut counts: Vec<u64> = terms.iter().map(|(_, postings)| *postings).collect();
+    counts.sort_unstable();
+    let mut sum = 0_u64;
+    let within = |count: &&u64| {
+        sum = sum.saturating_add(**count);
+        sum <= most
+    };
+    let largest = counts.iter().take_while(within).last().copied().unwrap_or(0);
+    let mut left = most;
+    let fits = |(_, count): &(QueryTerm, u64)| {
+        let fits = *count > 0 && *count <= largest && *count <= left;
+        left -= if fits { *count } else { 0 };
+        fits
+    };
+    terms.into_iter().filter(fits).collect()
+}
+
 /// How many postings of each term may be read, in the order of the terms. The rarest come first: they say most.
 #[must_use]
 pub fn admitted(terms: Vec<(QueryTerm, u64)>, budget: &mut Budget) -> Vec<(QueryTerm, Postings)> {

@@ -10,12 +10,15 @@ use tantivy::{DocId, DocSet, TERMINATED, postings::Postings as _};
 
 use super::{
     budget::Budget,
-    expand, order,
+    expand,
+    meaning::Nearness,
+    order,
     plan::{self, Postings},
     prior,
     ranking::{Ranking, Scored, TermMatches},
     scope::Scope,
     term::QueryTerm,
+    thesaurus,
 };
 use crate::index::{
     reader::{LoadedIndex, OpenFault},
@@ -62,11 +65,16 @@ pub fn rank(scope: &Scope<'_>, budget: &mut Budget) -> Result<Ranking, OpenFault
     let own = plan::own(scope, budget)?;
     ranking.corrections = own.corrections;
     let own_terms = own.terms.len();
+    let exchanged = thesaurus::terms(scope, &own.terms);
     let mut planned = plan::admitted(own.terms, budget);
     planned.extend(plan::admitted(plan::counted(scope, expand::synonyms(scope), budget)?, budget));
+    let exchanged = plan::affordable(plan::counted(scope, exchanged, budget)?, thesaurus::MOST_POSTINGS);
+    planned.extend(plan::admitted(exchanged, budget));
     for (at, (term, postings)) in planned.into_iter().enumerate() {
         let matches = collect(scope, &statistics, &term, postings)?;
-        ranking.matchers.add(&term, matches.idf);
+        if term.stands_for.is_none() {
+            ranking.matchers.add(&term, matches.idf);
+        }
         if at < own_terms && !term.word.identifier {
             let information = if matches.idf > 0.0 { matches.idf } else { statistics.idf(1) };
             ranking.matchers.total += term.weight * information;
@@ -87,8 +95,20 @@ pub fn rank(scope: &Scope<'_>, budget: &mut Budget) -> Result<Ranking, OpenFault
             }
         }
     }
+    let mut added: Vec<Vec<f32>> = scores.iter().map(|scores| vec![0.0; scores.len()]).collect();
+    if let Some(nearness) = Nearness::of(scope, &ranking.matches, sorted(&scores).first()) {
+        for (index, (scores, added)) in scores.iter_mut().zip(&mut added).enumerate() {
+            for (doc, (score, added)) in scores.iter_mut().zip(added).enumerate() {
+                *added = nearness.worth(index, doc, *score) * scope.indexes[index].boosts[doc];
+                *score += *added;
+            }
+        }
+    }
     prior::apply(scope, &mut scores);
     let mut scored = sorted(&scores);
+    for scored in &mut scored {
+        scored.meaning = added[scored.index][scored.doc as usize].min(scored.score);
+    }
     order::reorder(scope, &ranking.matchers, &mut scored, budget)?;
     ranking.scored = scored;
     Ok(ranking)
@@ -147,7 +167,8 @@ fn collect(
         }
         count => statistics.idf(count),
     };
-    Ok(TermMatches { idf, weight: term.weight, docs, expansion: term.expansion, identifier: term.word.identifier })
+    let (expansion, identifier, stands_for) = (term.expansion, term.word.identifier, term.stands_for);
+    Ok(TermMatches { idf, weight: term.weight, docs, expansion, identifier, stands_for })
 }
 
 /// Scores of all documents of all indexes; 0 for no match.
@@ -158,15 +179,29 @@ fn score(scope: &Scope<'_>, matches: &[TermMatches]) -> Vec<Vec<f32>> {
         let pages = index.pages.iter().max().map_or(0, |last| *last as usize + 1);
         let mut page_scores = vec![0.0_f32; if tuning.page > 0.0 { pages } else { 0 }];
         let mut on_page: HashMap<u32, f32> = HashMap::new();
-        for term in matches {
-            let gain = term.idf * term.weight;
+        let mut in_section: HashMap<DocId, f32> = HashMap::new();
+        for (number, own) in matches.iter().enumerate().filter(|(_, term)| term.stands_for.is_none()) {
             on_page.clear();
-            for (doc, occurrences) in &term.docs[at] {
-                let value = gain * occurrences * (tuning.k1 + 1.0) / (occurrences + tuning.k1);
-                scores[at][*doc as usize] += value;
-                if tuning.page > 0.0 {
-                    let best = on_page.entry(index.pages[*doc as usize]).or_default();
-                    *best = best.max(value);
+            in_section.clear();
+            let others = || matches.iter().filter(|term| term.stands_for == Some(number));
+            let alone = others().next().is_none();
+            for term in std::iter::once(own).chain(others()) {
+                // A word tells no more than the one that it stands for.
+                let idf = if own.idf > 0.0 { term.idf.min(own.idf) } else { term.idf };
+                let gain = idf * term.weight;
+                for (doc, occurrences) in &term.docs[at] {
+                    let mut value = gain * occurrences * (tuning.k1 + 1.0) / (occurrences + tuning.k1);
+                    if !alone {
+                        let known = in_section.entry(*doc).or_default();
+                        let more = (value - *known).max(0.0);
+                        *known += more;
+                        value = more;
+                    }
+                    scores[at][*doc as usize] += value;
+                    if tuning.page > 0.0 {
+                        let best = on_page.entry(index.pages[*doc as usize]).or_default();
+                        *best = best.max(value);
+                    }
                 }
             }
             for (page, value) in &on_page {
@@ -191,7 +226,7 @@ fn sorted(scores: &[Vec<f32>]) -> Vec<Scored> {
     for (index, scores) in scores.iter().enumerate() {
         for (doc, score) in (0..).zip(scores) {
             if *score > 0.0 {
-                scored.push(Scored { index, doc, score: *score });
+                scored.push(Scored { index, doc, score: *score, meaning: 0.0 });
             }
         }
     }

@@ -17,6 +17,8 @@ pub struct Scored {
     pub doc: DocId,
     /// The score.
     pub score: f32,
+    /// The part of it that meaning added to what words found.
+    pub meaning: f32,
 }
 
 impl Scored {
@@ -40,6 +42,8 @@ pub struct TermMatches {
     pub expansion: bool,
     /// Whole identifiers say what their parts say already.
     pub identifier: bool,
+    /// See [`QueryTerm::stands_for`].
+    pub stands_for: Option<usize>,
 }
 
 /// What is highlighted in a snippet: stems and whole identifiers.

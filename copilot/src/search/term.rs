@@ -14,6 +14,8 @@ pub struct QueryTerm {
     pub weight: f32,
     /// Not in the query: a synonym, or taken from the first results.
     pub expansion: bool,
+    /// Position among the query's own terms of the one that it stands for: a section that has both has it once.
+    pub stands_for: Option<usize>,
 }
 
 impl QueryTerm {
@@ -41,7 +43,7 @@ impl QueryTerm {
                 (Searched::Code, text(), 1.0),
             ]
         };
-        Self { lookups, word: word.clone(), weight, expansion: false }
+        Self { lookups, word: word.clone(), weight, expansion: false, stands_for: None }
     }
 
     /// The term of a word that the query does not hold.

@@ -205,3 +205,49 @@ proptest::proptest! {
         });
     }
 }
+
+#[test]
+fn everyday_words_find_what_documentation_calls_otherwise() {
+    let sections = [
+        chunk("https://d/a/", "Termination", "The kubelet will terminate the pod after a grace period."),
+        chunk("https://d/b/", "Creation", "The kubelet begins with the sandbox of a pod."),
+        chunk("https://d/c/", "Sizes", "How large a pod may be."),
+    ];
+    let index = [index("public", &sections)];
+    let first = |text: &str| urls(&found(&index, text)).first().map(|url| (*url).to_owned());
+    assert_eq!(first("shut down a pod gracefully").as_deref(), Some("https://d/a/"));
+    // The word itself comes before what stands for it.
+    assert_eq!(first("kubelet begins what").as_deref(), Some("https://d/b/"));
+    let found = found(&index, "shut down a pod gracefully");
+    assert!(found.evidence.covered < 1.0, "words in place of others are no evidence: {:?}", found.evidence);
+    assert!(!found.hits[0].snippet.contains("<mark>terminate"), "{}", found.hits[0].snippet);
+}
+
+#[test]
+fn sections_near_in_meaning_are_found_by_questions_alone() {
+    let mut sections: Vec<Chunk> = (0..120_u32)
+        .map(|n| {
+            let company = ["oven dough yeast crust", "engine wheel brake petrol"][(n % 2) as usize];
+            let name = [["bread", "loaf"], ["car", "automobile"]][(n % 2) as usize][(n / 2 % 2) as usize];
+            chunk(
+                &format!("https://d/{n}/"),
+                &letters(n),
+                &format!("A {name} {company} {} {}", letters(n * 7), letters(n * 5)),
+            )
+        })
+        .collect();
+    sections.push(chunk("https://d/only/", "Only", "The automobile oddity."));
+    let index = [index("public", &sections)];
+    let question = "why does my dough and yeast and crust matter";
+    let with = found(&index, question);
+    let tuning = Tuning { meaning: 0.0, ..Tuning::default() };
+    let without = search(&index, &request(question), &Settings { tuning, ..Settings::default() }).unwrap();
+    assert!(with.total >= without.total);
+    assert_eq!(with.evidence.covered, without.evidence.covered);
+    for text in ["automobile oddity", "--dry-run of the automobile oddity engine"] {
+        let settings = Settings { tuning: Tuning { meaning: 0.0, ..Tuning::default() }, ..Settings::default() };
+        let plain = search(&index, &request(text), &settings).unwrap();
+        let scores = |found: &SearchResults| found.hits.iter().map(|hit| hit.score.to_bits()).collect::<Vec<_>>();
+        assert_eq!(scores(&found(&index, text)), scores(&plain), "{text}");
+    }
+}

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::index::schema::SEARCHED;
 
-/// Weights and switches. The defaults were chosen on one test set and confirmed on another (`docs/benchmarks.md`).
+/// Weights and switches. How the defaults were chosen stands in `docs/benchmarks.md`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Tuning {
@@ -32,6 +32,20 @@ pub struct Tuning {
     pub feedback: f32,
     /// Weight of acronyms, long forms and synonyms.
     pub synonyms: f32,
+    /// Weight of everyday and technical words for the same thing.
+    pub thesaurus: f32,
+    /// The same for a word that no document holds.
+    pub thesaurus_unknown: f32,
+    /// Words of content that a question has at the least for its words to be exchanged.
+    pub thesaurus_words: usize,
+    /// Weight of the corpus' latent semantics, relative to the best score by words; 0 switches them off.
+    pub meaning: f32,
+    /// How far that weight shrinks with the share of the question that the best section holds in so many words.
+    pub meaning_covered: f32,
+    /// Words of content that a question has at the least for it.
+    pub meaning_words: usize,
+    /// Sections that are found by likeness alone, at the most.
+    pub meaning_candidates: usize,
     /// Factor for sections of a reference, unless an identifier is looked for.
     pub reference: f32,
     /// Factor for histories of changes.
@@ -71,6 +85,13 @@ impl Default for Tuning {
             feedback_words: 10,
             feedback: 0.1,
             synonyms: 0.5,
+            thesaurus: 0.9,
+            thesaurus_unknown: 1.0,
+            thesaurus_words: 2,
+            meaning: 0.3,
+            meaning_covered: 0.7,
+            meaning_words: 3,
+            meaning_candidates: 50,
             reference: 0.85,
             history: 0.5,
             project: 0.75,
@@ -101,6 +122,9 @@ impl Tuning {
             page: 0.0,
             feedback_sections: 0,
             synonyms: 0.0,
+            thesaurus: 0.0,
+            thesaurus_unknown: 0.0,
+            meaning: 0.0,
             reference: 1.0,
             history: 1.0,
             project: 1.0,
