@@ -19,7 +19,9 @@ use tokio::sync::{Notify, watch};
 
 /// How often the files are looked at. Reading a few files is cheaper than following every way in which Kubernetes,
 /// editors and `kubectl cp` replace them, and misses none of them.
-const EVERY: Duration = Duration::from_millis(500);
+const EVERY: Duration = Duration::from_millis(200);
+/// For how long a file that is written in place must look alike before it counts as written.
+const STILL: Duration = Duration::from_millis(250);
 /// Most files of one directory.
 const MAX_FILES: usize = 256;
 /// Most bytes of all files together.
@@ -32,13 +34,44 @@ pub struct PolicySource {
     overrides: Overrides,
     current: ArcSwap<Snapshot>,
     status: Mutex<PolicyStatus>,
-    loaded_from: Mutex<Vec<PolicyText>>,
+    loaded_from: Mutex<OnDisk>,
     reloads: Counter,
     rejections: Counter,
     loaded_at: Gauge,
     info: Family<InfoLabels, Gauge>,
     asked: Notify,
     looked: watch::Sender<u64>,
+}
+
+/// The files of one look.
+#[derive(Debug)]
+struct OnDisk {
+    files: Vec<PolicyText>,
+    /// Where links lead to, if every file is one; `None` too when that changed during the look.
+    places: Option<Vec<PathBuf>>,
+}
+
+impl OnDisk {
+    fn look(path: &Path) -> Result<Self, String> {
+        // Before and after: what was read in between is of one swap of links, or it is not known of which.
+        let before = places(path);
+        let files = read(path)?;
+        let places = before.filter(|before| places(path).as_ref() == Some(before));
+        Ok(Self { files, places })
+    }
+
+    /// Whether every link leads elsewhere than in `other`, as after a swap of a ConfigMap: these files were written before
+    /// anybody could see them.
+    fn is_swapped_since(&self, other: &Self) -> bool {
+        let (Some(now), Some(then)) = (&self.places, &other.places) else { return false };
+        !now.iter().any(|place| then.contains(place))
+    }
+}
+
+/// Where the files that [`read`] would read lead to, if every one is a link.
+fn places(path: &Path) -> Option<Vec<PathBuf>> {
+    let led_to = |file: &PathBuf| file.is_symlink().then(|| file.canonicalize().ok()).flatten();
+    paths(path).ok()?.iter().map(led_to).collect()
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -83,8 +116,8 @@ impl PolicySource {
     /// The findings, rendered; or why the files cannot be read.
     pub fn load(path: &Path, registry: &mut Registry) -> Result<Arc<Self>, String> {
         let overrides = overrides_of_environment();
-        let files = read(path)?;
-        let compiled = compile(&files, &overrides).map_err(|findings| diagnostic::render(&findings))?;
+        let found = OnDisk::look(path)?;
+        let compiled = compile(&found.files, &overrides).map_err(|findings| diagnostic::render(&findings))?;
         for warning in &compiled.warnings {
             tracing::warn!(file = warning.file, line = warning.position.line, "policy: {}", warning.message);
         }
@@ -105,9 +138,9 @@ impl PolicySource {
         let source = Self {
             path: path.to_owned(),
             overrides,
-            status: Mutex::new(status(&compiled.snapshot, &files)),
+            status: Mutex::new(status(&compiled.snapshot, &found.files)),
             current: ArcSwap::from_pointee(compiled.snapshot),
-            loaded_from: Mutex::new(files),
+            loaded_from: Mutex::new(found),
             reloads,
             rejections,
             loaded_at,
@@ -141,52 +174,63 @@ impl PolicySource {
     /// Follows the files for ever, and looks at them at once when a [`reload`](Self::reload) is asked for. `on_swap` sees
     /// every snapshot before the first decision with it.
     pub async fn watch(self: &Arc<Self>, on_swap: impl Fn(&Snapshot)) {
-        let mut every = tokio::time::interval(EVERY);
-        let mut pending: Option<Vec<PolicyText>> = None;
+        let (mut pending, mut refused) = (None::<OnDisk>, None::<OnDisk>);
         loop {
+            let pause = if pending.is_some() { STILL } else { EVERY };
             let forced = tokio::select! {
-                _ = every.tick() => false,
+                () = tokio::time::sleep(pause) => false,
                 () = self.asked.notified() => true,
             };
             let _done = ReloadDone { looked: &self.looked, forced };
             let source = Arc::clone(self);
-            let Ok(read) = tokio::task::spawn_blocking(move || read(&source.path)).await else { continue };
-            let files = match read {
-                Ok(files) => files,
+            let Ok(found) = tokio::task::spawn_blocking(move || OnDisk::look(&source.path)).await else { continue };
+            let found = match found {
+                Ok(found) => found,
                 Err(error) => {
+                    refused = None;
                     self.reject(&error);
                     continue;
                 }
             };
-            if files == *self.loaded_from.lock() {
-                pending = None;
-                self.is_current_again();
-                if forced {
-                    tracing::info!("policy unchanged");
+            let swapped = {
+                let loaded = self.loaded_from.lock();
+                if found.files == loaded.files {
+                    (pending, refused) = (None, None);
+                    self.is_current_again();
+                    if forced {
+                        tracing::info!("policy unchanged");
+                    }
+                    continue;
                 }
+                found.is_swapped_since(&loaded)
+            };
+            let same = |before: &OnDisk| before.files == found.files;
+            if !forced && refused.as_ref().is_some_and(same) {
                 continue;
             }
             // A file that is being written looks different each time: wait until it looks the same twice.
-            if !forced && pending.as_ref() != Some(&files) {
-                pending = Some(files);
+            if !forced && !swapped && !pending.as_ref().is_some_and(same) {
+                pending = Some(found);
                 continue;
             }
             pending = None;
-            self.adopt(files, &on_swap).await;
+            refused = self.adopt(found, &on_swap).await;
         }
     }
 
-    async fn adopt(&self, files: Vec<PolicyText>, on_swap: &impl Fn(&Snapshot)) {
+    /// Gives back what does not compile.
+    async fn adopt(&self, found: OnDisk, on_swap: &impl Fn(&Snapshot)) -> Option<OnDisk> {
         // Not on a thread that decides: ten thousand origins take a while.
         let overrides = self.overrides.clone();
-        let compiling = tokio::task::spawn_blocking(move || (compile(&files, &overrides), files));
-        let Ok((compiled, files)) = compiling.await else {
-            return self.reject("the policy could not be compiled: the compiler ended");
+        let compiling = tokio::task::spawn_blocking(move || (compile(&found.files, &overrides), found));
+        let Ok((compiled, found)) = compiling.await else {
+            self.reject("the policy could not be compiled: the compiler ended");
+            return None;
         };
         match compiled {
             Ok(compiled) => {
                 on_swap(&compiled.snapshot);
-                *self.status.lock() = status(&compiled.snapshot, &files);
+                *self.status.lock() = status(&compiled.snapshot, &found.files);
                 tracing::info!(version = &*compiled.snapshot.version, "policy swapped");
                 for warning in &compiled.warnings {
                     tracing::warn!(file = warning.file, line = warning.position.line, "policy: {}", warning.message);
@@ -195,9 +239,13 @@ impl PolicySource {
                 self.current.store(Arc::new(compiled.snapshot));
                 self.reloads.inc();
                 self.loaded_at.set(i64::try_from(now()).unwrap_or(i64::MAX));
-                *self.loaded_from.lock() = files;
+                *self.loaded_from.lock() = found;
+                None
             }
-            Err(findings) => self.reject(&diagnostic::render(&findings)),
+            Err(findings) => {
+                self.reject(&diagnostic::render(&findings));
+                Some(found)
+            }
         }
     }
 
@@ -265,7 +313,37 @@ pub fn is_cases(name: &str) -> bool {
 /// # Errors
 /// A sentence that names the path and what is wrong with it.
 pub fn read(path: &Path) -> Result<Vec<PolicyText>, String> {
-    let failed = |path: &Path, error: &dyn std::fmt::Display| format!("policy {}: {error}", path.display());
+    let paths = paths(path)?;
+    let mut bytes = 0;
+    let mut files = Vec::with_capacity(paths.len());
+    for path in paths {
+        bytes += std::fs::metadata(&path).map_err(|error| failed(&path, &error))?.len();
+        if bytes > MAX_BYTES {
+            return Err(failed(&path, &format!("more than {MAX_BYTES} bytes of policy")));
+        }
+        let content = std::fs::read(&path).map_err(|error| failed(&path, &error))?;
+        let text = String::from_utf8(content).map_err(|error| {
+            let line = error
+                .as_bytes()
+                .get(..error.utf8_error().valid_up_to())
+                .unwrap_or_default()
+                .iter()
+                .filter(|b| **b == b'\n')
+                .count()
+                + 1;
+            failed(&path, &format!("line {line}: not UTF-8 text"))
+        })?;
+        files.push(PolicyText { name: path.display().to_string(), text });
+    }
+    Ok(files)
+}
+
+fn failed(path: &Path, error: &dyn std::fmt::Display) -> String {
+    format!("policy {}: {error}", path.display())
+}
+
+/// The files of a policy, in the order of their names.
+fn paths(path: &Path) -> Result<Vec<PathBuf>, String> {
     let metadata = std::fs::metadata(path).map_err(|error| failed(path, &error))?;
     let mut paths = Vec::new();
     if metadata.is_dir() {
@@ -290,28 +368,7 @@ pub fn read(path: &Path) -> Result<Vec<PolicyText>, String> {
     } else {
         paths.push(path.to_owned());
     }
-    let mut bytes = 0;
-    let mut files = Vec::with_capacity(paths.len());
-    for path in paths {
-        bytes += std::fs::metadata(&path).map_err(|error| failed(&path, &error))?.len();
-        if bytes > MAX_BYTES {
-            return Err(failed(&path, &format!("more than {MAX_BYTES} bytes of policy")));
-        }
-        let content = std::fs::read(&path).map_err(|error| failed(&path, &error))?;
-        let text = String::from_utf8(content).map_err(|error| {
-            let line = error
-                .as_bytes()
-                .get(..error.utf8_error().valid_up_to())
-                .unwrap_or_default()
-                .iter()
-                .filter(|b| **b == b'\n')
-                .count()
-                + 1;
-            failed(&path, &format!("line {line}: not UTF-8 text"))
-        })?;
-        files.push(PolicyText { name: path.display().to_string(), text });
-    }
-    Ok(files)
+    Ok(paths)
 }
 
 #[cfg(test)]
