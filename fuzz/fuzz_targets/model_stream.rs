@@ -28,7 +28,7 @@ fn units(parts: &[&str]) -> Vec<Unit> {
 fn said(unit: &Unit) -> usize {
     match &unit.body {
         Body::Code { text, .. } => text.len(),
-        Body::Sentence(runs) => runs.iter().map(|Run::Text(text) | Run::Code(text)| text.len()).sum(),
+        Body::Sentence(runs) => runs.iter().map(|(Run::Text(text) | Run::Code(text))| text.len()).sum(),
     }
 }
 
