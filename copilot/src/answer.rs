@@ -2,18 +2,21 @@
 
 mod atom;
 pub mod chat;
+mod choice;
 mod compose;
 pub mod confidence;
 mod parts;
 mod render;
 pub mod respond;
 pub mod sentences;
+pub mod signals;
+mod worth;
 
 use serde::Serialize;
 
 use crate::search::{Correction, Hit};
 
-pub use compose::Choice;
+pub use choice::Choice;
 pub use respond::{Settings, answer};
 
 /// What an answer is.

@@ -22,6 +22,9 @@ const STEPS: usize = 900;
 /// Rows of a table that are quoted at the most, besides its first.
 const ROWS: usize = 4;
 
+/// Blocks that may stand between two steps without indentation.
+const BETWEEN_STEPS: usize = 4;
+
 /// What a piece is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Form {
@@ -62,9 +65,11 @@ pub(super) fn atoms(section: usize, chunk: &Chunk, matchers: &Matchers, language
     let mut introduction: Option<usize> = None;
     while let Some(block) = chunk.blocks.get(at) {
         if block.depth > 0 {
-            let end = at + chunk.blocks[at..].iter().take_while(|block| block.depth > 0).count();
+            let end = end_of_list(&chunk.blocks, at);
             list.list(at..end, introduction);
-            introduction = None;
+            // An item by itself can announce what stands below the list ("1. Make a key:").
+            let last = list.atoms.len().checked_sub(1);
+            introduction = last.filter(|last| list.atoms.get(*last).is_some_and(|atom| atom.announces));
             at = end;
             continue;
         }
@@ -79,6 +84,29 @@ pub(super) fn atoms(section: usize, chunk: &Chunk, matchers: &Matchers, language
         at += 1;
     }
     list.atoms
+}
+
+/// Where the list that begins at `start` ends. Authors often leave code and remarks between steps without indentation, and
+/// a parser then sees a list of its own behind each of them: a list that counts on from the last step is the same one.
+fn end_of_list(blocks: &[Block], start: usize) -> usize {
+    let run = |from: usize| from + blocks.get(from..).unwrap_or_default().iter().take_while(|b| b.depth > 0).count();
+    let mut end = run(start);
+    loop {
+        let last = blocks.get(start..end).unwrap_or_default().iter().rev().find(|b| b.depth == 1 && b.number.is_some());
+        let Some(next) = last.and_then(|block| block.number).map(|number| number + 1) else { return end };
+        let between = blocks.get(end..).unwrap_or_default().iter().take_while(|block| block.depth == 0).count();
+        let goes_on = blocks.get(end + between).is_some_and(|block| block.depth == 1 && block.number == Some(next));
+        if between > BETWEEN_STEPS || !goes_on {
+            // The code that the last step announces belongs to it.
+            let announces = blocks.get(end.wrapping_sub(1)).is_some_and(Block::introduces);
+            return if announces && end > start && blocks.get(end).is_some_and(Block::is_code) && next > 2 {
+                end + 1
+            } else {
+                end
+            };
+        }
+        end = run(end + between);
+    }
 }
 
 struct List<'a> {

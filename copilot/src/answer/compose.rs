@@ -4,13 +4,12 @@ use std::collections::{HashMap, HashSet};
 
 use super::{
     atom::{self, Atom, Form},
+    choice::Choice,
     parts::{Composed, Part, Source},
     render,
+    worth::{AnalysedQuestion, Candidate, Valuation},
 };
-use crate::{
-    index::{block::Block, chunk::Chunk, language::Language},
-    search::{Intent, Matchers, snippet},
-};
+use crate::{index::block::Block, search::Intent};
 
 /// Most blocks of an answer.
 pub(super) const MOST_BLOCKS: usize = 5;
@@ -21,111 +20,21 @@ const MOST_REFUSED: usize = 24;
 /// Lines that a code block is cut to at the least; a shorter piece is left out.
 const FEWEST_LINES: usize = 3;
 
-/// The numbers of the choice, in one place.
-#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Choice {
-    /// Sections that are looked at.
-    pub sections: usize,
-    /// How much the section's rank counts (an exponent).
-    pub rank: f32,
-    /// What a word counts that stands in the headings and not in the piece.
-    pub heading: f32,
-    /// Least worth of a further piece, relative to the first.
-    pub least: f32,
-    /// Factor of code when the question asks how.
-    pub how_to_code: f32,
-    /// Factor of steps when the question asks how.
-    pub how_to_steps: f32,
-    /// Factor of code for any other question.
-    pub other_code: f32,
-    /// Factor of a sentence that defines what is asked for.
-    pub defines: f32,
-    /// Factor of a piece with a number, when a quantity is asked for.
-    pub number: f32,
-    /// What the first pieces of a section get.
-    pub early: f32,
-    /// Share of its neighbour's worth that a section of the same page inherits.
-    pub neighbour: f32,
-    /// How much it counts that a section's page holds a large part of what was found.
-    pub page: f32,
-    /// What a piece gets of its section's words, which it need not repeat.
-    pub section: f32,
-    /// The same for commands, code and steps when the question asks how.
-    pub how_to_section: f32,
-    /// Worth of the further sections of the best page when the question asks how, of sections with usual headings for
-    /// commands ("Usage").
-    pub usage: f32,
-}
-
-impl Default for Choice {
-    fn default() -> Self {
-        Self {
-            sections: 8,
-            rank: 1.5,
-            heading: 0.6,
-            least: 0.3,
-            how_to_code: 2.0,
-            how_to_steps: 1.5,
-            other_code: 0.8,
-            defines: 2.2,
-            number: 1.25,
-            early: 0.4,
-            neighbour: 0.55,
-            page: 0.8,
-            section: 0.15,
-            how_to_section: 0.3,
-            usage: 0.9,
-        }
-    }
-}
-
-/// What is known of the question.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct AnalysedQuestion<'a> {
-    pub(super) text: &'a str,
-    pub(super) intent: Intent,
-    pub(super) matchers: &'a Matchers,
-    pub(super) language: Language,
-}
-
-/// Words of the question with their information.
-type Words = HashMap<String, f32>;
-
-/// A piece that may be chosen.
-struct Candidate {
-    atom: Atom,
-    /// What it is worth in the answer.
-    value: f32,
-    /// Share of the question's information that it carries with its headings.
-    carried: f32,
-}
-
 /// Puts an answer together.
 pub(super) fn compose(sources: &[Source], question: AnalysedQuestion<'_>, choice: &Choice) -> Composed {
     let mut selection = Selection::of(sources, question, choice);
-    let (best, mut covered) = selection.choose(choice.least);
+    let best = selection.choose(choice.least);
+    let how = question.intent == Intent::HowTo;
+    if how {
+        selection.show(choice.show);
+    }
+    if question.intent != Intent::Definition {
+        selection.complete(if how { choice.complete } else { choice.complete_other }, how);
+    }
     let parts = selection.parts(&selection.chosen, &selection.cut);
     let mut composed = render::render(&parts, sources);
-    for source in parts.iter().filter_map(|part| sources.get(part.section)) {
-        add_words(&mut covered, heading_words(&source.hit.chunk, question));
-    }
     composed.best = best.min(1.0);
-    let whole = question.matchers.total;
-    composed.covered = if whole > 0.0 { (covered.values().sum::<f32>() / whole).min(1.0) } else { 0.0 };
     composed
-}
-
-/// Adds words with their information; a word counts once, with the most that it has.
-fn add_words(words: &mut Words, further: impl IntoIterator<Item = (String, f32)>) {
-    for (word, information) in further {
-        let known = words.entry(word).or_default();
-        *known = known.max(information);
-    }
-}
-
-fn cloned(words: &Words) -> impl Iterator<Item = (String, f32)> {
-    words.iter().map(|(word, information)| (word.clone(), *information))
 }
 
 /// The pieces that there are, and those that were chosen.
@@ -155,8 +64,8 @@ impl<'a> Selection<'a> {
         Self { sources, candidates, firsts, chosen: Vec::new(), cut: HashMap::new() }
     }
 
-    /// Chooses the pieces that are worth most, as many as fit. Returns what the best one carries, and the words of all.
-    fn choose(&mut self, least: f32) -> (f32, Words) {
+    /// Chooses the pieces that are worth most, as many as fit. Returns what the best one carries.
+    fn choose(&mut self, least: f32) -> f32 {
         // The most valued first; of equals, the one that stands first.
         let mut order: Vec<(usize, f32)> = (0..)
             .zip(&self.candidates)
@@ -165,7 +74,6 @@ impl<'a> Selection<'a> {
             .collect();
         order.sort_by(|a, b| b.1.total_cmp(&a.1));
         let mut refused = 0;
-        let mut words = Words::new();
         let (mut first_value, mut best) = (0.0_f32, 0.0_f32);
         for (at, value) in order {
             let Some(candidate) = self.candidates.get(at).filter(|_| !self.chosen.contains(&at)) else { continue };
@@ -184,10 +92,122 @@ impl<'a> Selection<'a> {
             if self.chosen.is_empty() {
                 (first_value, best) = (value, candidate.carried);
             }
-            add_words(&mut words, cloned(&candidate.atom.words));
             self.chosen = with;
         }
-        (best, words)
+        best
+    }
+
+    /// Quotes a command of every section that is quoted and shows none so far: who asks how wants to see it. `sections` is how
+    /// many sections are looked at. Pieces of other sections that are worth the least make room.
+    fn show(&mut self, sections: usize) {
+        for section in self.quoted().into_iter().take(sections) {
+            let chosen: Vec<&Candidate> = self.of_section(section);
+            if chosen.is_empty() || chosen.iter().any(|candidate| shows(&candidate.atom, self.sources)) {
+                continue;
+            }
+            let last = chosen.iter().map(|candidate| candidate.atom.place).max().unwrap_or_default();
+            let mut shown: Vec<(bool, usize)> = (0..)
+                .zip(&self.candidates)
+                .filter(|(_, candidate)| {
+                    candidate.atom.section == section && candidate.value > 0.0 && shows(&candidate.atom, self.sources)
+                })
+                .map(|(at, candidate)| (candidate.atom.place < last, at))
+                .collect();
+            // What follows the quoted text, before what stands above it.
+            shown.sort_unstable();
+            for (_, at) in shown.into_iter().take(2) {
+                if self.add_in_place_of_others(at) {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Uses the room that is left for the commands of the sections quoted first: all of them when the question asks how, else
+    /// those right behind what is quoted.
+    fn complete(&mut self, sections: usize, all: bool) {
+        for section in self.quoted().into_iter().take(sections) {
+            let range = self.candidates.iter().enumerate().filter(|(_, candidate)| candidate.atom.section == section);
+            let pieces: Vec<usize> = range.map(|(at, _)| at).collect();
+            for (nth, at) in pieces.iter().enumerate() {
+                let Some(candidate) = self.candidates.get(*at) else { continue };
+                let around = pieces.iter().skip(nth.saturating_sub(2)).take(5);
+                let near = around.into_iter().any(|other| self.chosen.contains(other));
+                let wanted = shows(&candidate.atom, self.sources) && (all || near) && !candidate.output;
+                if !wanted || self.chosen.contains(at) || self.repeats(&candidate.atom) {
+                    continue;
+                }
+                let with = self.with(*at, &candidate.atom);
+                if self.fits(&with, *at) == Some(None) {
+                    self.chosen = with;
+                }
+            }
+        }
+    }
+
+    /// Adds a piece; where there is no room for it, pieces of sections that are quoted later are taken out, last first.
+    fn add_in_place_of_others(&mut self, at: usize) -> bool {
+        let before = (self.chosen.clone(), self.cut.clone());
+        let Some(section) = self.candidates.get(at).map(|candidate| candidate.atom.section) else { return false };
+        let order = self.quoted();
+        let rank = |section: usize| order.iter().position(|known| *known == section).unwrap_or(usize::MAX);
+        loop {
+            let Some(candidate) = self.candidates.get(at) else { return false };
+            let with = self.with(at, &candidate.atom);
+            if let Some(lines) = self.fits(&with, at) {
+                if let Some(lines) = lines {
+                    self.cut.insert(at, lines);
+                }
+                self.chosen = with;
+                return true;
+            }
+            let later = self.chosen.iter().rposition(|chosen| {
+                self.candidates.get(*chosen).is_some_and(|candidate| rank(candidate.atom.section) > rank(section))
+            });
+            let Some(later) = later else {
+                (self.chosen, self.cut) = before;
+                return false;
+            };
+            let removed = self.chosen.remove(later);
+            self.cut.remove(&removed);
+            self.drop_halves();
+        }
+    }
+
+    /// Takes out what lost its introduction, and introductions that introduce nothing any more.
+    fn drop_halves(&mut self) {
+        loop {
+            let needed = |at: usize| {
+                let atom = self.candidates.get(at).map(|candidate| &candidate.atom)?;
+                Some(self.firsts.get(atom.section)? + atom.needs?)
+            };
+            let half = self.chosen.iter().position(|at| {
+                let lost = needed(*at).is_some_and(|needed| !self.chosen.contains(&needed));
+                let idle = self.candidates.get(*at).is_some_and(|candidate| candidate.atom.announces)
+                    && !self.chosen.iter().any(|other| needed(*other) == Some(*at));
+                lost || idle
+            });
+            let Some(half) = half else { return };
+            let removed = self.chosen.remove(half);
+            self.cut.remove(&removed);
+        }
+    }
+
+    /// Sections that are quoted, in the order in which they were chosen.
+    fn quoted(&self) -> Vec<usize> {
+        let mut order: Vec<usize> = Vec::new();
+        for candidate in self.chosen.iter().filter_map(|at| self.candidates.get(*at)) {
+            if !order.contains(&candidate.atom.section) {
+                order.push(candidate.atom.section);
+            }
+        }
+        order
+    }
+
+    /// What is chosen of a section.
+    fn of_section(&self, section: usize) -> Vec<&Candidate> {
+        let chosen = self.chosen.iter().filter_map(|at| self.candidates.get(*at));
+        chosen.filter(|candidate| candidate.atom.section == section).collect()
     }
 
     /// What is chosen, with one more piece and the one that it needs.
@@ -252,198 +272,23 @@ impl<'a> Selection<'a> {
     }
 }
 
-/// Words of the question in the headings of a section.
-fn heading_words(chunk: &Chunk, question: AnalysedQuestion<'_>) -> Words {
-    let marks = snippet::marks(&chunk.heading_path.join(" \n "), question.matchers, question.language);
-    marks.into_iter().map(|(_, information, stem)| (stem, information)).collect()
-}
-
-/// What decides the worth of a section's pieces.
-struct Valuation<'a> {
-    source: &'a Source,
-    question: AnalysedQuestion<'a>,
-    choice: &'a Choice,
-    /// Words of the question in the section's headings.
-    headings: Words,
-    /// Information of these and of all its pieces' words together.
-    together: f32,
-    wants_number: bool,
-}
-
-impl<'a> Valuation<'a> {
-    fn of(source: &'a Source, atoms: &[Atom], question: AnalysedQuestion<'a>, choice: &'a Choice) -> Self {
-        let headings = heading_words(&source.hit.chunk, question);
-        let mut together = headings.clone();
-        add_words(&mut together, atoms.iter().flat_map(|atom| cloned(&atom.words)));
-        let together = together.values().sum();
-        let wants_number = question.intent == Intent::Fact && wants_number(question.text);
-        Self { source, question, choice, headings, together, wants_number }
-    }
-
-    /// A piece, the `order`th of its section, with its worth.
-    fn candidate(&self, atom: Atom, order: usize) -> Candidate {
-        let choice = self.choice;
-        let own: f32 = atom.words.values().sum();
-        let above: f32 = self
-            .headings
-            .iter()
-            .map(|(word, information)| (information - atom.words.get(word).copied().unwrap_or(0.0)).max(0.0))
-            .sum();
-        let shows = self.question.intent == Intent::HowTo && matches!(atom.form, Form::Code | Form::Steps);
-        let share = if shows { choice.how_to_section } else { choice.section };
-        let carried = own + choice.heading * above + share * (self.together - own - above).max(0.0);
-        let value = carried * self.source.weight.powf(choice.rank) * self.factor(&atom, order);
-        let whole = self.question.matchers.total;
-        Candidate { atom, value, carried: if whole > 0.0 { (own + above) / whole } else { 0.0 } }
-    }
-
-    /// What the form of a piece says about its worth for this question.
-    fn factor(&self, atom: &Atom, order: usize) -> f32 {
-        let (chunk, choice, intent) = (&self.source.hit.chunk, self.choice, self.question.intent);
-        #[expect(clippy::cast_precision_loss, reason = "sections have few pieces")]
-        let early = 1.0 + choice.early / (1 + order) as f32;
-        let shows_code = atom.form == Form::Code
-            || chunk.blocks.get(atom.blocks.clone()).is_some_and(|blocks| blocks.iter().any(Block::is_code));
-        let form = match (intent, atom.form) {
-            (Intent::HowTo, Form::Steps) => choice.how_to_steps,
-            (Intent::HowTo, _) if shows_code => choice.how_to_code,
-            (Intent::HowTo, _) => 1.0,
-            (Intent::Definition, Form::Code | Form::Table | Form::Steps) => choice.other_code * choice.other_code,
-            (_, Form::Code) => choice.other_code,
-            _ => 1.0,
-        };
-        let short = if atom.form == Form::Text && atom.length < 25 { 0.4 } else { 1.0 };
-        let output = if atom.form == Form::Code && is_output(chunk.blocks.get(atom.blocks.start)) { 0.7 } else { 1.0 };
-        let defines = intent == Intent::Definition && defines(atom, self.question);
-        let defines = if defines { choice.defines } else { 1.0 };
-        let question = if atom.text.trim_end().ends_with('?') { 0.6 } else { 1.0 };
-        let number = if self.wants_number && has_number(&atom.text) { choice.number } else { 1.0 };
-        early * form * short * output * defines * question * number
-    }
-}
-
-/// Code without a language that looks like what a program printed.
-fn is_output(block: Option<&Block>) -> bool {
-    block.is_some_and(|block| {
-        let language = block.language.to_lowercase();
-        matches!(language.as_str(), "" | "text" | "none" | "output" | "plaintext" | "log")
-            && !block.text.trim_start().starts_with(['$', '#', '>'])
-    })
-}
-
-/// Words in lower case, without what stands between them.
-fn words(text: &str) -> Vec<String> {
-    let words = text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
-    words.map(str::to_lowercase).collect()
-}
-
-/// Whether a question asks for a quantity.
-fn wants_number(text: &str) -> bool {
-    const PHRASES: [&[&str]; 27] = [
-        &["how", "many"],
-        &["how", "much"],
-        &["how", "long"],
-        &["how", "often"],
-        &["how", "large"],
-        &["how", "big"],
-        &["how", "quickly"],
-        &["how", "fast"],
-        &["how", "old"],
-        &["which", "port"],
-        &["what", "port"],
-        &["size"],
-        &["maximum"],
-        &["minimum"],
-        &["most"],
-        &["least"],
-        &["limit"],
-        &["default"],
-        &["timeout"],
-        &["version"],
-        &["when"],
-        &["oldest"],
-        &["status"],
-        &["time"],
-        &["lifetime"],
-        &["second"],
-        &["byte"],
-    ];
-    let words = words(text);
-    let singular: Vec<&str> = words.iter().map(|word| word.strip_suffix('s').unwrap_or(word)).collect();
-    let holds = |phrase: &&[&str]| {
-        let is = |at: usize, wanted: &&str| words[at] == *wanted || singular[at] == *wanted;
-        (0..words.len()).any(|start| {
-            start + phrase.len() <= words.len() && phrase.iter().zip(start..).all(|(wanted, at)| is(at, wanted))
-        })
-    };
-    PHRASES.iter().any(holds)
-}
-
-/// Whether a text has a number, in digits or in words.
-fn has_number(text: &str) -> bool {
-    const NUMBERS: [&str; 12] =
-        ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "twice", "once"];
-    text.contains(|c: char| c.is_ascii_digit()) || words(text).iter().any(|word| NUMBERS.contains(&word.as_str()))
-}
-
-/// Whether a piece says what the subject is: the subject's words, then `is`, `are`, `means`, within its beginning.
-fn defines(atom: &Atom, question: AnalysedQuestion<'_>) -> bool {
-    if !matches!(atom.form, Form::Text | Form::Item) {
-        return false;
-    }
-    let beginning: String = atom.text.chars().take(140).collect();
-    let lower = beginning.to_lowercase().replace('`', "");
-    let verb = [
-        " is ",
-        " are ",
-        " means ",
-        " refers to ",
-        " defines ",
-        ": ",
-        " – ",
-        " - ",
-        " — ",
-        " was ",
-        " allows ",
-        " lets ",
-    ]
-    .iter()
-    .filter_map(|verb| lower.find(verb))
-    .min();
-    let Some(verb) = verb else { return false };
-    let subject = lower.get(..verb).unwrap_or_default();
-    let words = subject.split_whitespace().count();
-    let named = snippet::marks(subject, question.matchers, question.language);
-    words <= 8 && !named.is_empty()
+/// Whether a piece is code or has code in it.
+fn shows(atom: &Atom, sources: &[Source]) -> bool {
+    let blocks = sources.get(atom.section).and_then(|source| source.hit.chunk.blocks.get(atom.blocks.clone()));
+    atom.form == Form::Code
+        || (atom.form == Form::Steps && blocks.is_some_and(|blocks| blocks.iter().any(Block::is_code)))
 }
 
 /// Whether two pieces say the same in nearly the same words, as repeated boilerplate does.
 fn same(a: &Atom, b: &Atom) -> bool {
-    if a.text.is_empty() || b.text.is_empty() || (a.form == Form::Code) != (b.form == Form::Code) {
+    let code = a.form == Form::Code;
+    if a.text.is_empty() || b.text.is_empty() || code != (b.form == Form::Code) {
         return false;
     }
     let words = |text: &str| text.split_whitespace().map(str::to_lowercase).collect::<HashSet<_>>();
     let (a, b) = (words(&a.text), words(&b.text));
     let shared = a.intersection(&b).count();
-    shared * 10 >= a.len().min(b.len()).max(1) * 8
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_question_for_a_quantity_says_so_in_whole_words() {
-        for text in
-            ["How many retries?", "the maximum size", "what are the limits of a pod", "After how long is it gone?"]
-        {
-            assert!(wants_number(text), "{text}");
-        }
-        for text in
-            ["Which container runtime is used?", "sometimes it fails", "Whenever I log in", "Is it almost done?"]
-        {
-            assert!(!wants_number(text), "{text}");
-        }
-        assert!(has_number("It waits Twice.") && has_number("30s") && !has_number("someone else's"));
-    }
+    // Two commands with the same options and another verb are two commands.
+    let most = if code { 10 } else { 8 };
+    shared * 10 >= a.len().min(b.len()).max(1) * most
 }

@@ -42,8 +42,8 @@ pub(super) struct Composed {
     pub(super) markdown: String,
     pub(super) blocks: Vec<AnswerBlock>,
     pub(super) citations: Vec<Citation>,
+    /// The sections that are quoted, in the order of their citations.
+    pub(super) sections: Vec<usize>,
     /// Share of the question's information that the best piece carries with its headings.
     pub(super) best: f32,
-    /// Share that all pieces carry together, with their headings.
-    pub(super) covered: f32,
 }

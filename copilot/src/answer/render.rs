@@ -25,6 +25,7 @@ pub(super) fn render(parts: &[Part<'_>], sources: &[Source]) -> Composed {
         let tab = first.map(|block| block.tab.clone()).unwrap_or_default();
         let n = *numbers[part.section].get_or_insert_with(|| {
             composed.citations.push(Citation::of(composed.citations.len() + 1, &source.hit, String::new()));
+            composed.sections.push(part.section);
             composed.citations.len()
         });
         let (plain, markdown) = forms(part, blocks);

@@ -5,9 +5,11 @@ use std::{collections::HashMap, sync::Arc};
 use super::{
     Answer, AnswerKind, Choice,
     chat::{self, SmallTalk},
-    compose::{self, AnalysedQuestion},
+    compose,
     confidence::{Features, MODEL, THRESHOLD},
     parts::Source,
+    signals,
+    worth::AnalysedQuestion,
 };
 use crate::{
     index::{
@@ -15,7 +17,7 @@ use crate::{
         reader::{LoadedIndex, OpenFault},
         traits::Traits,
     },
-    search::{self, Evidence, Hit, Intent, Request, SearchResults, Work},
+    search::{self, Evidence, Hit, Intent, Query, Request, SearchResults, Work},
 };
 
 /// Hits whose neighbours are looked at.
@@ -114,9 +116,11 @@ pub fn answer(
         return Ok(unscored(answer));
     }
     let sources = sources(indexes, &found, choice)?;
-    let analysed = AnalysedQuestion { text: question, intent: found.intent, matchers: &found.matchers, language };
+    let intent = if asks_how(question, language) { Intent::HowTo } else { found.intent };
+    let analysed = AnalysedQuestion { text: question, intent, matchers: &found.matchers, language };
     let composed = compose::compose(&sources, analysed, choice);
-    let features = Features::of(&found.evidence, composed.best, composed.covered);
+    let signals = signals::signals(indexes, question, &found, (&composed, &sources));
+    let features = Features::of(&found.evidence, composed.best, &signals);
     let confidence = MODEL.probability(&features);
     // A question of nothing but grammar asks for nothing that documents could hold.
     let withheld = found.evidence.words == 0 || confidence < settings.confidence;
@@ -152,6 +156,12 @@ fn correction_note(found: &SearchResults, language: Language) -> String {
     let words: Vec<String> =
         found.corrections.iter().map(|word| format!("“{}”", super::render::escape(&word.to))).collect();
     format!("*{} {}*\n\n", chat::fixed(language).corrected, words.join(", "))
+}
+
+/// Whether a part of the question asks how, though its beginning does not: "I have one machine, allow pods on it".
+fn asks_how(question: &str, language: Language) -> bool {
+    let parts = question.split([',', ';', ':', '.', '?', '!']).filter(|part| !part.trim().is_empty());
+    parts.map(|part| Intent::of(part, &Query::parse(part, language))).any(|intent| intent == Intent::HowTo)
 }
 
 /// Several words of which the documents know none, and nothing that makes them a question.

@@ -1,8 +1,13 @@
-//! Prose → sentences, as the author wrote them.
+//! Prose → sentences, as the author wrote them: the boundaries are those of Unicode (UAX #29), which know no abbreviations.
 
-/// Endings of words that a full stop belongs to.
-const ABBREVIATIONS: &[&str] =
-    &["e.g.", "i.e.", "etc.", "vs.", "cf.", "approx.", "resp.", "no.", "fig.", "dr.", "mr.", "ms."];
+use icu_segmenter::{SentenceSegmenter, options::SentenceBreakInvariantOptions};
+
+/// Endings of words that a full stop belongs to, in the languages that are stemmed.
+const ABBREVIATIONS: &[&str] = &[
+    "e.g.", "i.e.", "etc.", "vs.", "cf.", "approx.", "resp.", "no.", "fig.", "dr.", "mr.", "ms.", "z.b.", "b.", "d.h.",
+    "bzw.", "ca.", "evtl.", "ggf.", "inkl.", "nr.", "vgl.", "p.ex.", "ex.", "env.", "p.ej.", "ej.", "ecc.", "p.es.",
+    "es.", "bijv.", "bv.", "t.ex.", "bl.a.", "osv.",
+];
 
 /// Longest piece that is offered as one sentence, in bytes; longer ones (tables, lists of words) are left out.
 const LONGEST: usize = 600;
@@ -37,22 +42,16 @@ fn numbered(line: &str) -> bool {
 }
 
 fn split(block: &str, found: &mut Vec<String>) {
+    let segmenter = SentenceSegmenter::new(SentenceBreakInvariantOptions::default());
     let mut start = 0;
-    let bytes = block.as_bytes();
-    for (at, c) in block.char_indices() {
-        let end = at + c.len_utf8();
-        let full_width = matches!(c, '。' | '！' | '？');
-        if !(matches!(c, '.' | '!' | '?') || full_width) {
-            continue;
-        }
-        let followed = full_width || bytes.get(end).is_none_or(u8::is_ascii_whitespace);
-        let next = block[end..].trim_start().chars().next();
-        if followed && !ends_with_abbreviation(&block[start..end]) && !next.is_some_and(char::is_lowercase) {
-            keep(&block[start..end], found);
+    for end in segmenter.segment_str(block) {
+        let sentence = block.get(start..end).unwrap_or_default();
+        let abbreviated = end < block.len() && ends_with_abbreviation(sentence.trim_end());
+        if !abbreviated && !sentence.is_empty() {
+            keep(sentence, found);
             start = end;
         }
     }
-    keep(&block[start..], found);
 }
 
 fn ends_with_abbreviation(text: &str) -> bool {
@@ -86,6 +85,10 @@ mod tests {
                 "1. Step one.",
                 "Done"
             ]
+        );
+        assert_eq!(
+            sentences("Das gilt z.B. Schlüsseln. Ja! これは文です。次の文です。 See example.org. Über alles."),
+            ["Das gilt z.B. Schlüsseln.", "Ja!", "これは文です。", "次の文です。", "See example.org.", "Über alles."]
         );
         assert!(sentences("\n\n . . . \n").is_empty());
         assert!(sentences(&"word ".repeat(500)).is_empty());

@@ -90,6 +90,48 @@ fn a_question_how_gets_its_steps_whole_and_in_order() {
     assert_eq!(answer.blocks[0].text, "The signing key is rotated in three steps:");
 }
 
+/// As `docs/member/rotate-grant-key.md` writes it: code between the steps without indentation, so that a parser sees two lists.
+#[test]
+fn steps_with_code_between_them_keep_the_text_of_each() {
+    let mut key = fixture::chunk("https://d/grant/#order", "Rotate the grant key", "");
+    key.blocks = vec![
+        step(1, "Make a new grant key:"),
+        code("openssl rand -base64 32", "sh"),
+        step(2, "Give **both** programs the old and the new key."),
+        step(3, "Take the old key out."),
+        Block::paragraph("Copilot first."),
+        step(1, "Another list of one item."),
+    ];
+    let mut chunks = corpus();
+    chunks.push(key);
+    let index = [fixture::index("public", &chunks)];
+    let settings = Settings { confidence: 0.0, ..Settings::default() };
+    let answer =
+        answer(&index, "How do I rotate the grant key?", &search::Settings::default(), &settings).unwrap().answer;
+    let steps = answer.blocks.iter().find(|block| block.kind == Kind::Steps).unwrap();
+    assert_eq!(
+        steps.text,
+        "1. Make a new grant key:\n   openssl rand -base64 32\n2. Give **both** programs the old and the new key.\n3. Take the old key out."
+    );
+}
+
+#[test]
+fn a_question_how_is_shown_the_command_of_a_section_that_is_quoted() {
+    let mut isolation = fixture::chunk("https://d/isolation/", "Isolation of the control plane", "");
+    isolation.blocks = vec![
+        Block::paragraph("No workload runs on the machines of the control plane, for reasons of safety."),
+        Block::paragraph("Where there is no other machine, say:"),
+        code("taint --remove", "sh"),
+    ];
+    let mut chunks = corpus();
+    chunks.push(isolation);
+    let index = [fixture::index("public", &chunks)];
+    let settings = Settings { confidence: 0.0, ..Settings::default() };
+    let question = "I own a single machine, allow workload on the control plane";
+    let answer = answer(&index, question, &search::Settings::default(), &settings).unwrap().answer;
+    assert!(answer.blocks.iter().any(|block| block.text == "taint --remove"), "{answer:?}");
+}
+
 #[test]
 fn code_comes_with_its_introduction_its_language_and_its_tab() {
     let answer = ask("How do I enable CORS?");
