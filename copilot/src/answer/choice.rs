@@ -1,5 +1,10 @@
 //! The numbers of the choice of an answer's pieces, in one place.
 
+/// Most blocks of an answer.
+pub(super) const MOST_BLOCKS: usize = 5;
+/// Most characters of its blocks together.
+pub(super) const MOST_CHARS: usize = 1_200;
+
 /// The numbers of the choice, in one place.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(default, deny_unknown_fields)]

@@ -4,17 +4,13 @@ use std::collections::{HashMap, HashSet};
 
 use super::{
     atom::{self, Atom, Form},
-    choice::Choice,
+    choice::{Choice, MOST_BLOCKS, MOST_CHARS},
     parts::{Composed, Part, Source},
     render,
     worth::{AnalysedQuestion, Candidate, Valuation},
 };
 use crate::{index::block::Block, search::Intent};
 
-/// Most blocks of an answer.
-pub(super) const MOST_BLOCKS: usize = 5;
-/// Most characters of its blocks together.
-pub(super) const MOST_CHARS: usize = 1_200;
 /// Pieces that may be refused for want of room before the choice ends: what comes after them is worth little.
 const MOST_REFUSED: usize = 24;
 /// Lines that a code block is cut to at the least; a shorter piece is left out.

@@ -5,8 +5,7 @@ use std::collections::HashMap;
 
 use super::{
     atom::{Atom, Form},
-    choice::Choice,
-    compose::MOST_CHARS,
+    choice::{Choice, MOST_CHARS},
     parts::Source,
 };
 use crate::{
