@@ -17,7 +17,7 @@ use serde::Serialize;
 use crate::search::{Correction, Hit};
 
 pub use choice::Choice;
-pub use respond::{Settings, answer};
+pub use respond::{Settings, answer, correction_note};
 
 /// What an answer is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

@@ -61,22 +61,19 @@ pub fn in_context(question: &str, history: &[Turn]) -> String {
     let context = earlier.into_iter().fold(String::new(), |context, turn| {
         if context.is_empty() || !leans(turn) { turn.to_owned() } else { join(&context, turn) }
     });
-    if context.is_empty() { question.to_owned() } else { cut(&join(&context, question), MAX_QUERY_BYTES).to_owned() }
+    if context.is_empty() {
+        return question.to_owned();
+    }
+    let mut joined = join(&context, question);
+    joined.truncate(joined.floor_char_boundary(MAX_QUERY_BYTES));
+    joined
 }
 
 /// Earlier questions that ask for something, the last one first.
 fn asked(history: &[Turn]) -> impl Iterator<Item = &str> {
     let questions = history.iter().rev().filter(|turn| turn.role == "user").map(|turn| turn.content.trim());
     let questions = questions.filter(|text| !text.is_empty() && small_talk(text).is_none());
-    questions.map(|text| cut(text, MAX_EARLIER_BYTES))
-}
-
-fn cut(text: &str, most: usize) -> &str {
-    let mut end = text.len().min(most);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    &text[..end]
+    questions.map(|text| &text[..text.floor_char_boundary(MAX_EARLIER_BYTES)])
 }
 
 /// Openings that say that a question goes on from the one before.

@@ -23,7 +23,7 @@ use serde::Serialize;
 use tokio::sync::{Semaphore, mpsc};
 
 use crate::{
-    answer::{Answer, Citation},
+    answer::{Answer, Citation, correction_note},
     conversation::Turn,
     index::language::Language,
     metrics::Metrics,
@@ -213,7 +213,7 @@ impl Generator {
         let written = async {
             let mut answering = self.ask(&messages, asked.caller, self.max_tokens, deadline).await?;
             let mut draft = Draft::new(&passages, asked.language);
-            let note = draft::corrections(asked.extractive, asked.language);
+            let note = correction_note(&asked.extractive.corrections, asked.language);
             let whole = write(&mut answering, &mut draft, events, &note, metrics).await?;
             metrics.generation_tokens(answering.charge.used());
             if let Some(remark) = draft.remark() {

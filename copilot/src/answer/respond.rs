@@ -17,7 +17,7 @@ use crate::{
         reader::{LoadedIndex, OpenFault},
         traits::Traits,
     },
-    search::{self, Evidence, Hit, Intent, Query, Request, SearchResults, Work},
+    search::{self, Correction, Evidence, Hit, Intent, Query, Request, SearchResults, Work},
 };
 
 /// Hits whose neighbours are looked at.
@@ -128,7 +128,7 @@ pub fn answer(
         Answer { confidence, ..Answer::fixed(AnswerKind::None, fixed.none, &found.hits) }
     } else {
         Answer {
-            text: correction_note(&found, language) + &composed.markdown,
+            text: correction_note(&found.corrections, language) + &composed.markdown,
             kind: AnswerKind::Answer,
             blocks: composed.blocks,
             citations: composed.citations,
@@ -149,12 +149,11 @@ fn by_worth(mut sources: Vec<Source>) -> Vec<Hit> {
 }
 
 /// Says which words were searched in another form.
-fn correction_note(found: &SearchResults, language: Language) -> String {
-    if found.corrections.is_empty() {
+pub fn correction_note(corrections: &[Correction], language: Language) -> String {
+    if corrections.is_empty() {
         return String::new();
     }
-    let words: Vec<String> =
-        found.corrections.iter().map(|word| format!("“{}”", super::render::escape(&word.to))).collect();
+    let words: Vec<String> = corrections.iter().map(|word| format!("“{}”", super::render::escape(&word.to))).collect();
     format!("*{} {}*\n\n", chat::fixed(language).corrected, words.join(", "))
 }
 

@@ -133,11 +133,7 @@ fn text_of(source: &Source) -> String {
     for block in &chunk.blocks {
         for part in [block.tab.as_str(), block.text.as_str()] {
             text.push('\n');
-            let mut end = part.len().min(LOOKED_AT.saturating_sub(text.len()));
-            while !part.is_char_boundary(end) {
-                end -= 1;
-            }
-            text.push_str(&part[..end]);
+            text.push_str(&part[..part.floor_char_boundary(LOOKED_AT.saturating_sub(text.len()))]);
         }
         if text.len() >= LOOKED_AT {
             break;

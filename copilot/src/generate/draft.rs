@@ -5,7 +5,7 @@ use super::{
     units::{Body, Lead, Run, Unit},
 };
 use crate::{
-    answer::{Answer, AnswerBlock, AnswerKind, Citation, Kind, chat},
+    answer::{Answer, AnswerBlock, AnswerKind, Citation, Kind},
     index::language::Language,
 };
 
@@ -158,17 +158,6 @@ impl<'a> Draft<'a> {
         };
         (answer, left_out)
     }
-}
-
-/// Said before the words that were searched in another form.
-#[must_use]
-pub fn corrections(answer: &Answer, language: Language) -> String {
-    if answer.corrections.is_empty() {
-        return String::new();
-    }
-    let word = |text: &str| format!("“{}”", markdown(&[Run::Text(text.to_owned())]));
-    let words: Vec<String> = answer.corrections.iter().map(|correction| word(&correction.to)).collect();
-    format!("*{} {}*\n\n", chat::fixed(language).corrected, words.join(", "))
 }
 
 fn left_out(language: Language) -> &'static str {

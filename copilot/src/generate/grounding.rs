@@ -67,16 +67,8 @@ impl Passage {
         };
         let prose = sentences(&self.hit.chunk.body());
         let best = prose.into_iter().rev().max_by_key(shared).unwrap_or_else(|| one_line(&self.text));
-        cut(&best, MAX_QUOTE).to_owned()
+        best[..best.floor_char_boundary(MAX_QUOTE)].to_owned()
     }
-}
-
-fn cut(text: &str, most: usize) -> &str {
-    let mut end = text.len().min(most);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    &text[..end]
 }
 
 fn one_line(text: &str) -> String {
@@ -97,7 +89,7 @@ fn shown(chunk: &Arc<Chunk>) -> String {
         let label = [&block.tab, &block.note].into_iter().find(|label| !label.is_empty());
         let piece = label.map_or_else(|| piece.clone(), |label| format!("({label}) {piece}"));
         if text.is_empty() {
-            text.push_str(cut(&piece, MAX_PASSAGE));
+            text.push_str(&piece[..piece.floor_char_boundary(MAX_PASSAGE)]);
         } else if text.len() + piece.len() + 2 <= MAX_PASSAGE {
             text.push_str("\n\n");
             text.push_str(&piece);

@@ -35,9 +35,12 @@ impl Nearness {
             })
             .collect();
         let mut nearest: Vec<f32> = likeness.iter().flatten().copied().filter(|cosine| *cosine > 0.0).collect();
-        nearest.sort_unstable_by(|a, b| b.total_cmp(a));
-        let most = *nearest.first()?;
-        let least = nearest.get(tuning.meaning_candidates).copied().unwrap_or(0.0);
+        let most = nearest.iter().copied().max_by(f32::total_cmp)?;
+        let least = if nearest.len() > tuning.meaning_candidates {
+            *nearest.select_nth_unstable_by(tuning.meaning_candidates, |a, b| b.total_cmp(a)).1
+        } else {
+            0.0
+        };
         let weight = tuning.meaning * best.score * (1.0 - tuning.meaning_covered * covered(matches, best)) / most;
         Some(Self { likeness, weight, least })
     }

@@ -56,10 +56,7 @@ impl Query {
     /// Analyses `text`.
     #[must_use]
     pub fn parse(text: &str, language: Language) -> Self {
-        let mut end = text.len().min(MAX_QUERY_BYTES);
-        while !text.is_char_boundary(end) {
-            end -= 1;
-        }
+        let end = text.floor_char_boundary(MAX_QUERY_BYTES);
         let mut cut = end < text.len();
         let text = &text[..end];
         let stemmer = language.stemmer();

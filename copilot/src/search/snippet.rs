@@ -93,11 +93,7 @@ fn best_window(text: &str, marks: &[(std::ops::Range<usize>, f32, String)]) -> s
 
 /// At most `bytes` of `text`, ending between characters.
 fn cut(text: &str, bytes: usize) -> &str {
-    let mut end = text.len().min(bytes);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    &text[..end]
+    &text[..text.floor_char_boundary(bytes)]
 }
 
 /// Appends `text` so that it is text in HTML, within elements and attributes.

@@ -98,6 +98,11 @@ impl LlmArgs {
                 ("--ollama-base-url", ollama.ok_or_else(missing)?, None)
             }
         };
+        if key.as_ref().is_some_and(|key| key.bearer().is_err()) {
+            return Err(
+                "the key has characters that no header can carry; expected one line of visible ASCII".to_owned()
+            );
+        }
         let base = Url::parse(&base).map_err(|error| format!("{flag}: {error}"))?;
         if !matches!(base.scheme(), "http" | "https") || base.host().is_none() {
             return Err(format!("{flag}: expected an http or https address"));
