@@ -149,6 +149,7 @@ fn by_worth(mut sources: Vec<Source>) -> Vec<Hit> {
 }
 
 /// Says which words were searched in another form.
+#[must_use]
 pub fn correction_note(corrections: &[Correction], language: Language) -> String {
     if corrections.is_empty() {
         return String::new();
